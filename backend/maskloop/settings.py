@@ -1,0 +1,85 @@
+"""Every setting, once. Read from ``MASKLOOP_*`` environment variables and, in the commands, from flags.
+
+The README's table of settings is made from this class: the description of a field is its documentation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT_WEIGHTS = Path(__file__).parents[2] / "weights"
+
+
+def default_data_dir() -> Path:
+    return Path("~/.local/share/maskloop").expanduser()
+
+
+def default_weights_dir() -> Path:
+    """``weights/`` of the checkout that runs, else below the default data directory."""
+    return CHECKOUT_WEIGHTS if (CHECKOUT_WEIGHTS / "manifest.json").is_file() else default_data_dir() / "weights"
+
+
+class Settings(BaseSettings):
+    """Times are in seconds, sizes in bytes unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="MASKLOOP_", env_file=None, frozen=True, populate_by_name=True)
+
+    host: str = Field("127.0.0.1", description="Address that the HTTP server listens on.")
+    port: int = Field(9090, ge=0, le=65535, description="Port that the HTTP server listens on.")
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Where Redis, caches, feedback and models are kept."
+    )
+    weights_dir: Path = Field(
+        default_factory=default_weights_dir, description="Where the official weights are looked for and put."
+    )
+    redis_url: str | None = Field(
+        None, description="Redis to use, e.g. redis://host:6379/0. Without it `maskloop serve` starts a private one."
+    )
+
+    label_studio_url: HttpUrl | None = Field(
+        None,
+        validation_alias=AliasChoices("label_studio_url", "MASKLOOP_LABEL_STUDIO_URL", "LABEL_STUDIO_URL"),
+        description="Address of Label Studio, for images and for delivering predictions.",
+    )
+    label_studio_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("label_studio_api_key", "MASKLOOP_LABEL_STUDIO_API_KEY", "LABEL_STUDIO_API_KEY"),
+        description="Personal access token or legacy token of a Label Studio user who sees the projects.",
+    )
+    basic_auth_user: str | None = Field(None, description="User name that Label Studio must send; none: no check.")
+    basic_auth_pass: SecretStr | None = Field(None, description="Password that Label Studio must send.")
+
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts besides Label Studio's to fetch images from; `*.example.org` takes subdomains.",
+    )
+    local_files_root: Path | None = Field(
+        None,
+        description="Label Studio's LOCAL_FILES_DOCUMENT_ROOT when this machine has it too: such images are then read "
+        "from disk; otherwise through Label Studio.",
+    )
+    max_image_bytes: int = Field(64 << 20, gt=0, description="Largest image file that is read.")
+    max_image_pixels: int = Field(100_000_000, gt=0, description="Largest image that is decoded, pixels.")
+    image_timeout: float = Field(10.0, gt=0, description="Time to fetch one image.")
+
+    engine: Literal["auto", "torch-cuda", "torch-cpu", "openvino"] = Field(
+        "auto", description="What runs the network; `auto` takes the fastest that this machine has."
+    )
+    threads: int = Field(0, ge=0, description="CPU threads of one worker's engine; 0 shares the cores among workers.")
+    memory_cache_bytes: int = Field(512 << 20, ge=0, description="Embeddings kept in each worker's memory.")
+    shared_cache_bytes: int = Field(8 << 30, ge=0, description="Embeddings kept on disk for all workers.")
+
+    interactive_workers: int = Field(1, ge=0, description="Workers that answer clicks.")
+    batch_workers: int = Field(1, ge=0, description="Workers that pre-annotate.")
+    train_workers: int = Field(1, ge=0, description="Workers that train.")
+    click_deadline: float = Field(10.0, gt=0, description="A click is answered, or told so, within this time.")
+    batch_deadline: float = Field(
+        85.0, gt=0, description="A batch is answered within this time; Label Studio gives up after 100."
+    )
+    max_waiting_clicks: int = Field(64, gt=0, description="Clicks that may wait before new ones are turned away.")
+    max_waiting_tasks: int = Field(100_000, gt=0, description="Tasks that may wait for pre-annotation.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

@@ -1,0 +1,64 @@
+"""The house in docs/architecture.md: a room imports only rooms below it."""
+
+import ast
+from pathlib import Path
+
+import maskloop
+
+ROOT = Path(maskloop.__file__).parent
+LAYERS = [
+    {"errors"},
+    {"geometry"},
+    {"sam"},
+    {"settings"},
+    {"weights", "engines", "images", "cache"},
+    {"dispatch"},
+    {"inference"},
+    {"evaluation", "annotate"},
+    {"learning"},
+    {"labelstudio"},
+    {"server"},
+    {"cli"},
+]
+HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
+CORE = {"geometry", "sam", "engines", "cache", "weights"}
+WIRE = {"fastapi", "starlette", "httpx", "redis", "rq", "uvicorn", "label_studio_ml", "label_studio_sdk"}
+
+
+def modules() -> list[tuple[str, Path]]:
+    return [(path.relative_to(ROOT).parts[0].removesuffix(".py"), path) for path in ROOT.rglob("*.py")]
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_nothing_imports_upwards() -> None:
+    upwards = []
+    for room, path in modules():
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "maskloop" and len(parts) > 1 and HEIGHT.get(parts[1], 0) > HEIGHT.get(room, len(LAYERS)):
+                upwards.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert not upwards
+
+
+def test_every_room_has_its_place() -> None:
+    assert {room for room, _ in modules()} - {"__init__"} <= HEIGHT.keys()
+
+
+def test_core_knows_no_wire() -> None:
+    leaks = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for room, path in modules()
+        if room in CORE
+        for name in imports(path)
+        if name.split(".")[0] in WIRE
+    ]
+    assert not leaks
