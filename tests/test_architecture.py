@@ -10,7 +10,7 @@ LAYERS = [
     {"errors"},
     {"geometry"},
     {"sam"},
-    {"settings"},
+    {"settings", "credentials"},
     {"weights", "engines", "images", "cache"},
     {"dispatch"},
     {"inference"},

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         (),
         description="Hosts besides Label Studio's to fetch images from; `*.example.org` takes subdomains.",
     )
+    allow_private_addresses: bool = Field(
+        False,
+        description="Whether allowed hosts may have private or loopback addresses (an image server or MinIO of your "
+        "own network). Label Studio itself always may.",
+    )
     local_files_root: Path | None = Field(
         None,
         description="Label Studio's LOCAL_FILES_DOCUMENT_ROOT when this machine has it too: such images are then read "
