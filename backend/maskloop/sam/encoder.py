@@ -1,0 +1,160 @@
+"""The image encoder: TinyViT-5M as in MobileSAM.
+
+TinyViT: https://arxiv.org/abs/2207.10666; MobileSAM: https://arxiv.org/abs/2306.14289. Attributes carry the names of
+the official checkpoint's parameters. Activations are (N, H, W, C) in memory throughout.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maskloop.sam.layers import Conv, ConvNorm
+
+WIDTHS = (64, 128, 160, 320)
+DEPTHS = (2, 2, 6, 2)
+HEADS = (2, 4, 5, 10)
+WINDOWS = (7, 7, 14, 7)
+STRIDES = (2, 2, 1)
+"""Between one stage and the next. The last is 1: the embedding keeps 64 x 64 positions."""
+
+
+class Stem(nn.Module):
+    """Two convolutions, to a quarter of the resolution."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.seq = nn.Sequential(ConvNorm(3, outputs // 2, 3, 2), nn.GELU(), ConvNorm(outputs // 2, outputs, 3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.seq(x)  # type: ignore[no-any-return]
+
+
+class InvertedBottleneck(nn.Module):
+    """Widen by four, convolve by channel, narrow; around it a residual."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(width, 4 * width)
+        self.conv2 = ConvNorm(4 * width, 4 * width, 3, groups=4 * width)
+        self.conv3 = ConvNorm(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(x + self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x))))))
+
+
+class Downsample(nn.Module):
+    """From one stage's width to the next's; halves the resolution if ``stride`` is 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(inputs, outputs)
+        self.conv2 = ConvNorm(outputs, outputs, 3, stride, groups=outputs)
+        self.conv3 = ConvNorm(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))  # type: ignore[no-any-return]
+
+
+class WindowAttention(nn.Module):
+    """Attention among the positions of one window, with a learned bias for each pair's distance.
+
+    The bias table is looked up in every pass. Cached, it would go stale when weights are loaded.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
+        rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+        rows, columns = rows.flatten(), columns.flatten()
+        offsets = (rows[:, None] - rows).abs() * window + (columns[:, None] - columns).abs()
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(windows, positions, width) to the same."""
+        windows, positions, width = x.shape
+        qkv = self.qkv(self.norm(x)).view(windows, positions, self.heads, 3, width // self.heads)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self.attention_biases[:, self.offsets][None])
+        return self.proj(attended.transpose(1, 2).reshape(windows, positions, width))  # type: ignore[no-any-return]
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(self.norm(x))))  # type: ignore[no-any-return]
+
+
+class WindowBlock(nn.Module):
+    """Window attention, a convolution by channel that joins the windows, a perceptron."""
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.attn = WindowAttention(width, heads, window)
+        self.local_conv = ConvNorm(width, width, 3, groups=width)
+        self.mlp = Mlp(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attend(x)
+        x = self.local_conv(x)
+        return x + self.mlp(x)  # type: ignore[no-any-return]
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Zeros pad the last windows to full size and take part in the attention, as in training."""
+        batch, height, width, channels = x.shape
+        side = self.window
+        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+        down, across = x.shape[1] // side, x.shape[2] // side
+        x = x.view(batch, down, side, across, side, channels).transpose(2, 3).reshape(-1, side * side, channels)
+        x = self.attn(x).view(batch, down, across, side, side, channels).transpose(2, 3)
+        return x.reshape(batch, down * side, across * side, channels)[:, :height, :width]
+
+
+class Stage(nn.Module):
+    """Blocks of one resolution, then, except after the last, the way down."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        width = WIDTHS[number]
+        self.blocks = nn.Sequential(
+            *(
+                InvertedBottleneck(width) if number == 0 else WindowBlock(width, HEADS[number], WINDOWS[number])
+                for _ in range(DEPTHS[number])
+            )
+        )
+        last = number == len(STRIDES)
+        self.downsample = nn.Identity() if last else Downsample(width, WIDTHS[number + 1], STRIDES[number])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(self.blocks(x))  # type: ignore[no-any-return]
+
+
+class ImageEncoder(nn.Module):
+    """Float (N, 1024, 1024, 3), see ``preprocess.to_square``, to embeddings (N, 256, 64, 64)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = Stem(WIDTHS[0])
+        self.layers = nn.Sequential(*(Stage(number) for number in range(len(WIDTHS))))
+        self.neck = nn.Sequential(
+            Conv(WIDTHS[-1], 256, 1, bias=False),
+            nn.LayerNorm(256, eps=1e-6),
+            Conv(256, 256, 3, bias=False),
+            nn.LayerNorm(256, eps=1e-6),
+        )
+
+    def forward(self, squares: Tensor) -> Tensor:
+        return self.neck(self.layers(self.patch_embed(squares))).permute(0, 3, 1, 2)  # type: ignore[no-any-return]

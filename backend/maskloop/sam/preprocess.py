@@ -1,0 +1,50 @@
+"""From an image to the square that the encoder sees, and from image pixels to that square's pixels.
+
+The longest side becomes 1024 with Pillow's bilinear filter on uint8 (antialiased when it shrinks), colours are
+normalised with ImageNet's mean and deviation, and the rest of the square, right and below, is zero: the steps and
+their order are those of Segment Anything's ``SamPredictor`` (https://arxiv.org/abs/2304.02643).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from maskloop.sam.values import IMAGE_SIDE, Image, ImageSize
+
+PREPROCESSING = "pillow-bilinear-1024-imagenet"
+"""Names these steps in an embedding's identity: change it with them."""
+
+MEAN = np.array([123.675, 116.28, 103.53], np.float32)
+DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
+
+
+def resized(size: ImageSize) -> ImageSize:
+    """The size of an image once its longest side is 1024."""
+    scale = IMAGE_SIDE / max(size)
+    return ImageSize(int(size.height * scale + 0.5), int(size.width * scale + 0.5))
+
+
+def to_square(image: Image) -> NDArray[np.float32]:
+    """The encoder's input: float32 (1024, 1024, 3), normalised, zero right of and below the image.
+
+    Raises ValueError if ``image`` is no uint8 array of shape (H, W, 3).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    height, width = resized(ImageSize(*image.shape[:2]))
+    if not height or not width:
+        raise ValueError(f"an image of {image.shape[1]} x {image.shape[0]} pixels is too narrow")
+    if image.shape[:2] != (height, width):
+        small = PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BILINEAR)
+        image = np.asarray(small)
+    square = np.zeros((IMAGE_SIDE, IMAGE_SIDE, 3), np.float32)
+    np.divide(image - MEAN, DEVIATION, out=square[:height, :width])
+    return square
+
+
+def to_square_points(points: NDArray[np.float32], size: ImageSize) -> NDArray[np.float32]:
+    """Points (..., 2), xy, in pixels of the original image, as pixels of the square."""
+    height, width = resized(size)
+    return (points.astype(np.float64) * (width / size.width, height / size.height)).astype(np.float32)

@@ -1,0 +1,63 @@
+"""From prompts to what the network takes: a few points of five kinds for each, grouped by number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskloop.sam.preprocess import to_square_points
+from maskloop.sam.values import ImageSize, Prompt
+
+NOT_A_POINT, OFF_OBJECT, ON_OBJECT, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
+"""The kinds of points that the network knows."""
+
+
+class PromptBatch(NamedTuple):
+    """Prompts of one shape, ready for the network.
+
+    order: where each prompt stood among all prompts.
+    points: float32 (N, P, 2), xy in pixels of the 1024 square; P may be 0 if there is a mask.
+    kinds: int64 (N, P), as above.
+    masks: float32 (N, 256, 256) or None.
+    """
+
+    order: tuple[int, ...]
+    points: NDArray[np.float32]
+    kinds: NDArray[np.int64]
+    masks: NDArray[np.float32] | None
+
+
+def to_points(prompt: Prompt, size: ImageSize) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """A prompt's points and their kinds: its own, then the two corners of its box.
+
+    The network was trained with a box or, in its place, one point that is none: points alone are followed by it.
+    """
+    points, kinds = to_square_points(prompt.points, size), prompt.labels.astype(np.int64)
+    if prompt.box is not None:
+        corners = to_square_points(prompt.box.reshape(2, 2), size)
+        return np.concatenate([points, corners]), np.append(kinds, [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT])
+    if len(points):
+        return np.concatenate([points, np.zeros((1, 2), np.float32)]), np.append(kinds, NOT_A_POINT)
+    return points, kinds
+
+
+def batches(prompts: Sequence[Prompt], size: ImageSize, largest: int) -> Iterator[PromptBatch]:
+    """Prompts of equal shape together, at most ``largest`` at once. None is padded: each gets what it would alone."""
+    groups: dict[tuple[int, bool], list[int]] = {}
+    encoded = [to_points(prompt, size) for prompt in prompts]
+    for index, prompt in enumerate(prompts):
+        groups.setdefault((len(encoded[index][1]), prompt.mask_logits is not None), []).append(index)
+    for (_, has_mask), members in groups.items():
+        for start in range(0, len(members), largest):
+            order = tuple(members[start : start + largest])
+            yield PromptBatch(
+                order,
+                np.stack([encoded[index][0] for index in order]),
+                np.stack([encoded[index][1] for index in order]),
+                np.stack([logits for index in order if (logits := prompts[index].mask_logits) is not None])
+                if has_mask
+                else None,
+            )
