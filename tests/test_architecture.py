@@ -14,9 +14,10 @@ LAYERS = [
     {"weights", "engines", "images", "cache"},
     {"dispatch"},
     {"inference"},
-    {"evaluation", "annotate"},
+    {"evaluation"},
     {"learning"},
     {"labelstudio"},
+    {"annotate"},
     {"server"},
     {"cli"},
 ]

@@ -1,0 +1,1 @@
+"""A folder in, COCO, YOLO or Label Studio files out."""

@@ -1,0 +1,147 @@
+"""What is done, on disk, before anything else happens: a killed run goes on where it stopped.
+
+A JSON Lines file: a header, then one line a photo, appended and synced when the photo is done. A line cut short by a
+crash has no newline and is dropped on opening: its photo counts as not done. One run at a time holds the file's lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from maskloop.annotate.values import Annotated, AnnotateError
+
+VERSION = 1
+
+
+class Journal:
+    """The photos done so far; iterate it for them, in the order of ``select``.
+
+    Raises :class:`AnnotateError` when the file can't be written, is in use by another run, or was made with
+    ``options`` other than these.
+    """
+
+    def __init__(self, path: Path, options: dict[str, Any]) -> None:
+        self.path = path
+        self._offsets: dict[str, int] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise AnnotateError(f"{path} can't be written: {error.strerror}.") from error
+        try:
+            self._lock()
+            self._load({"maskloop": "annotate", "version": VERSION, "options": options})
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._file)
+
+    def __contains__(self, reference: str) -> bool:
+        return reference in self._offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def add(self, done: Iterable[Annotated]) -> None:
+        """Keep these photos; when this returns they outlive a crash. One that is there already stays as it is."""
+        lines = {each.source.reference: _line(each.to_json()) for each in done if each.source.reference not in self}
+        self._append(b"".join(lines.values()))
+        for reference, line in lines.items():
+            self._offsets[reference] = self._end
+            self._end += len(line)
+
+    def select(self, references: Iterable[str]) -> Selection:
+        """The photos among ``references`` that are done, read from disk each time they are iterated."""
+        return Selection(self.path, [self._offsets[each] for each in references if each in self._offsets])
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AnnotateError(
+                f"Another run is writing {self.path}.", "Wait for it, or choose another --out."
+            ) from error
+
+    def _load(self, header: dict[str, Any]) -> None:
+        self._end = 0
+        with open(self._file, "rb", closefd=False) as file:
+            for number, line in enumerate(file):
+                if not line.endswith(b"\n"):
+                    break
+                document = self._parse(line)
+                if number == 0:
+                    self._check(document, header)
+                else:
+                    self._offsets[document["source"]["reference"]] = self._end
+                self._end += len(line)
+        os.truncate(self._file, self._end)
+        if not self._end:
+            line = _line(header)
+            self._append(line)
+            self._end = len(line)
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        try:
+            document = json.loads(line)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise AnnotateError(f"{self.path} is damaged or no journal of maskloop.", "Remove it to start over.")
+        return document
+
+    def _check(self, found: dict[str, Any], header: dict[str, Any]) -> None:
+        if found == json.loads(_line(header)):
+            return
+        was, now = found.get("options") or {}, header["options"]
+        changed = [f"{key}: {was.get(key)} then, {now[key]} now" for key in now if was.get(key) != now[key]]
+        raise AnnotateError(
+            f"{self.path} was begun with other options ({'; '.join(changed) or 'of another version'}).",
+            "Use those, choose another --out, or start over with --fresh.",
+        )
+
+    def _append(self, content: bytes) -> None:
+        try:
+            written = 0
+            while written < len(content):
+                written += os.pwrite(self._file, content[written:], self._end + written)
+            os.fsync(self._file)
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self._file, self._end)
+            raise AnnotateError(
+                f"{self.path} can't be written: {error.strerror}.",
+                "What was done before is kept: make room and run the same command again.",
+            ) from error
+
+
+class Selection:
+    """Photos of a journal, as often as they are iterated, one in memory at a time."""
+
+    def __init__(self, path: Path, offsets: list[int]) -> None:
+        self._path = path
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __iter__(self) -> Iterator[Annotated]:
+        with self._path.open("rb") as file:
+            for offset in self._offsets:
+                file.seek(offset)
+                yield Annotated.from_json(json.loads(file.readline()))
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,180 @@
+"""SOURCE, as it is typed, to photos: a photo, a folder, a glob, a list of them, here or wherever fsspec reaches.
+
+A reference with ``://`` in it is a URL for fsspec (``s3://``, ``gs://``, ``https://``, ...); anything else is a path of
+this machine, with any bytes in its name. What can't be listed is yielded as :class:`Skipped`, with the reason.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec  # type: ignore[import-untyped]
+
+from maskloop.annotate.values import AnnotateError, Skipped, Source
+from maskloop.errors import ImageUnavailable, ImageUnreadable
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+LIST_SUFFIXES = frozenset({".json", ".lst", ".txt"})
+MAGIC = frozenset("*?[")
+
+Found = Iterator[Source | Skipped]
+
+
+def is_url(reference: str) -> bool:
+    return "://" in reference
+
+
+def find(source: str) -> Found:
+    """The photos of ``source``, in order of name; a list's in the list's order.
+
+    ``source``: a folder (searched to the bottom), a photo, a glob (``**`` takes folders), a list (``.txt``: one
+    reference a line; ``.json``: an array of them; ``-``: lines from standard input, taken as they come). References
+    in a list are relative to its folder. Raises :class:`AnnotateError` if there is no such source.
+    """
+    if source == "-":
+        return _listed((line.rstrip("\n") for line in sys.stdin), "", str(Path.cwd()))
+    return _find_remote(source) if is_url(source) else _find_local(source)
+
+
+def of_references(references: Iterable[str | os.PathLike[str]]) -> Found:
+    """Photos named one by one, relative to the working folder."""
+    return _listed((os.fspath(each) for each in references), "", str(Path.cwd()))
+
+
+def read(reference: str, limit: int) -> bytes:
+    """The bytes of one photo. Raises :class:`ImageUnavailable`, or :class:`ImageUnreadable` over ``limit`` bytes."""
+    try:
+        if is_url(reference):
+            fs, path = open_fs(reference)
+            with fs.open(path, "rb") as file:
+                content: bytes = file.read(limit + 1)
+        else:
+            with Path(reference).open("rb") as file:
+                content = file.read(limit + 1)
+    except FileNotFoundError as error:
+        raise ImageUnavailable("There is no such file any more.") from error
+    except Exception as error:  # fsspec's file systems raise whatever their clients raise
+        raise ImageUnavailable(f"It can't be read: {say(error)}.") from error
+    if len(content) > limit:
+        raise ImageUnreadable(f"The file has more than {limit:,} bytes.", "MASKLOOP_MAX_IMAGE_BYTES sets the limit.")
+    return content
+
+
+def _find_local(source: str) -> Found:
+    path = Path(source).absolute()
+    if path.is_dir():
+        return _walk(path)
+    if path.is_file():
+        if path.suffix.lower() in LIST_SUFFIXES:
+            return _listed(_entries(path.suffix, path.read_bytes(), source), "", str(path.parent))
+        return iter([Source(str(path), path.name)])
+    if not MAGIC & set(source):
+        raise AnnotateError(f"There is no {source}.")
+    return _globbed(str(path), source)
+
+
+def _walk(root: Path) -> Found:
+    unlisted: list[OSError] = []
+    found = 0
+    for folder, subfolders, files in os.walk(root, onerror=unlisted.append):
+        subfolders.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            if path.suffix.lower() in IMAGE_SUFFIXES:
+                found += 1
+                yield Source(str(path), path.relative_to(root).as_posix())
+    yield from (Skipped(error.filename, f"The folder can't be listed: {say(error)}.") for error in unlisted)
+    if not found and not unlisted:
+        raise _nothing(str(root))
+
+
+def _globbed(pattern: str, source: str) -> Found:
+    parts = Path(pattern).parts
+    fixed = next(index for index, part in enumerate(parts) if MAGIC & set(part))
+    root = Path(*parts[:fixed])
+    paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207, Path.glob wants a relative pattern
+    files = [path for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise _nothing(source)
+    return iter([Source(str(path), path.relative_to(root).as_posix()) for path in files])
+
+
+def _find_remote(source: str) -> Found:
+    fs, path = open_fs(source)
+    suffix = PurePosixPath(urlsplit(source).path).suffix.lower()
+    magic = min(map(path.find, MAGIC & set(path)), default=-1)
+    try:
+        if suffix in LIST_SUFFIXES:
+            return _listed(_entries(suffix, fs.cat_file(path), source), source.rpartition("/")[0] + "/", "")
+        if suffix in IMAGE_SUFFIXES and (magic < 0 or fs.isfile(path)):
+            return iter([Source(source, _url_name(source))])
+        if magic < 0 or fs.isdir(path):
+            root, paths = path.rstrip("/"), fs.find(path)
+        else:
+            root, paths = path[:magic].rpartition("/")[0], fs.glob(path)
+    except Exception as error:  # fsspec's file systems raise whatever their clients raise
+        raise AnnotateError(f"{source} can't be listed: {say(error)}.") from error
+    photos = [str(each) for each in sorted(paths) if PurePosixPath(str(each)).suffix.lower() in IMAGE_SUFFIXES]
+    if not photos:
+        raise _nothing(source)
+    return iter([Source(fs.unstrip_protocol(each), each.removeprefix(root).lstrip("/")) for each in photos])
+
+
+def _entries(suffix: str, content: bytes, source: str) -> Iterator[str]:
+    """The references in a list: names may hold bytes that are no UTF-8, as in the file system."""
+    if suffix.lower() != ".json":
+        return (os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n"))
+    try:
+        entries = json.loads(content)
+    except ValueError as error:
+        raise AnnotateError(f"{source} is no JSON: {error}.") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise AnnotateError(f"{source} must be a JSON array of paths or URLs.")
+    return iter(entries)
+
+
+def _listed(entries: Iterable[str], base_url: str, folder: str) -> Found:
+    for entry in entries:
+        if is_url(entry):
+            yield Source(entry, _url_name(entry))
+        elif base_url and entry:
+            yield Source(base_url + entry.lstrip("/"), entry.lstrip("/"))
+        elif entry:
+            path = os.path.normpath(Path(folder, entry))
+            relative = os.path.relpath(path, folder)
+            name = path if relative.startswith("..") else relative
+            yield Source(path, Path(name).as_posix().lstrip("/"))
+
+
+def _url_name(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.netloc}/{parts.path.lstrip('/')}".lstrip("/")
+
+
+def open_fs(url: str) -> tuple[Any, str]:
+    """fsspec's file system for ``url``, and the path in it. Raises :class:`AnnotateError`."""
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise AnnotateError(
+            f"{url.partition('://')[0]}:// needs a package that is not installed.", str(error)
+        ) from error
+    except ValueError as error:
+        raise AnnotateError(f"{url} can't be opened: {error}.") from error
+    return fs, path
+
+
+def _nothing(source: str) -> AnnotateError:
+    return AnnotateError(f"There is no photo in {source}.", f"Looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
+
+
+def say(error: Exception) -> str:
+    """What went wrong, in the words of whoever raised it."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

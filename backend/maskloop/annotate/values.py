@@ -1,0 +1,74 @@
+"""What an annotated photo is, and its JSON: as it crosses the queue and as the journal keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from maskloop.errors import MaskloopError
+from maskloop.sam.values import ImageSize
+
+
+class AnnotateError(MaskloopError):
+    """The run can't start or can't go on: no such source, nowhere to write, options that contradict one another."""
+
+    code = "annotate"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One photo to annotate.
+
+    reference: an absolute path, or a URL that fsspec opens.
+    name: what the output calls it, ``/`` between folders.
+    """
+
+    reference: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something of the source that is not in the output, and why."""
+
+    reference: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One object of a photo, in pixels of the upright original.
+
+    counts: COCO's compressed run lengths of the mask.
+    box: x, y, width, height of the mask.
+    area: pixels of the mask.
+    score: about 0 to 1.
+    """
+
+    counts: str
+    box: tuple[float, float, float, float]
+    area: int
+    score: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """One photo with its segments, best first; ``problems`` are what could not be done in it, in words."""
+
+    source: Source
+    size: ImageSize
+    segments: tuple[Segment, ...]
+    problems: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Annotated:
+        return cls(
+            source=Source(**document["source"]),
+            size=ImageSize(*document["size"]),
+            segments=tuple(Segment(**{**segment, "box": tuple(segment["box"])}) for segment in document["segments"]),
+            problems=tuple(document["problems"]),
+        )

@@ -1,0 +1,167 @@
+"""SOURCE is whatever a person would type."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from maskloop.annotate.sources import find, of_references, read
+from maskloop.annotate.values import AnnotateError, Skipped, Source
+from maskloop.errors import ImageUnavailable, ImageUnreadable
+
+
+def names(source: str | Path) -> list[str]:
+    return [each.name for each in find(str(source)) if isinstance(each, Source)]
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_a_folder_is_searched_to_the_bottom_and_only_photos_are_taken(tmp_path: Path) -> None:
+    touch(tmp_path / "b.jpg", tmp_path / "a" / "deep" / "c.PNG", tmp_path / "notes.md", tmp_path / "jpg")
+    assert names(tmp_path) == ["b.jpg", "a/deep/c.PNG"]
+
+
+def test_references_open_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path / "photos" / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    [found] = find("photos")
+    assert isinstance(found, Source)
+    assert found.reference == str(tmp_path / "photos" / "a.jpg")
+
+
+def test_one_photo_is_a_source(tmp_path: Path) -> None:
+    touch(tmp_path / "a.jpg")
+    assert names(tmp_path / "a.jpg") == ["a.jpg"]
+
+
+def test_a_glob_takes_folders_and_names_its_finds_below_its_fixed_part(tmp_path: Path) -> None:
+    touch(tmp_path / "x" / "1" / "a.jpg", tmp_path / "x" / "2" / "b.jpg", tmp_path / "x" / "2" / "b.txt")
+    assert names(tmp_path / "x" / "*" / "*") == ["1/a.jpg", "2/b.jpg"]
+    assert names(tmp_path / "**" / "b.*") == ["x/2/b.jpg"]
+
+
+@pytest.mark.parametrize("name", ["[1] what?*.jpg", "naïve ☃ 猫.jpg", "a\nb.jpg", "#%20.jpg", "a::b.jpg", " .jpg"])
+def test_any_name_is_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "[all] *?"
+    touch(folder / name)
+    assert names(folder) == [name]
+    assert names(folder / name) == [name]
+
+
+def test_a_name_that_is_no_utf8_is_found_and_read(tmp_path: Path) -> None:
+    touch(tmp_path / os.fsdecode(b"\xff\xfe.jpg"))
+    [found] = find(str(tmp_path))
+    assert isinstance(found, Source)
+    assert read(found.reference, 10) == b"x"
+
+
+def test_a_text_list_is_relative_to_its_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere" / "z.jpg"
+    listing = tmp_path / "lists" / "some.txt"
+    touch(listing)
+    listing.write_text(f"b.jpg\r\n\nsub/../a.jpg\n{outside}\nhttps://example.org/x/y.jpg?size=2\n")
+    found = [each for each in find(str(listing)) if isinstance(each, Source)]
+    assert [each.reference for each in found] == [
+        str(tmp_path / "lists" / "b.jpg"),
+        str(tmp_path / "lists" / "a.jpg"),
+        str(outside),
+        "https://example.org/x/y.jpg?size=2",
+    ]
+    assert [each.name for each in found] == ["b.jpg", "a.jpg", str(outside).lstrip("/"), "example.org/x/y.jpg"]
+
+
+def test_a_json_list_takes_names_with_line_breaks(tmp_path: Path) -> None:
+    listing = tmp_path / "some.json"
+    listing.write_text(json.dumps(["a\nb.jpg"]))
+    assert names(listing) == ["a\nb.jpg"]
+
+
+@pytest.mark.parametrize("content", ["{", '{"a": 1}', "[1]"])
+def test_a_json_list_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    listing = tmp_path / "some.json"
+    listing.write_text(content)
+    with pytest.raises(AnnotateError, match=r"some\.json"):
+        list(find(str(listing)))
+
+
+def test_standard_input_is_taken_line_by_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a.jpg\nb.jpg\n"))
+    assert names("-") == ["a.jpg", "b.jpg"]
+
+
+def test_paths_can_be_named_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(of_references([Path("a.jpg")])) == [Source(str(tmp_path / "a.jpg"), "a.jpg")]
+
+
+@pytest.mark.parametrize("source", ["missing", "missing/*.jpg", "."])
+def test_a_source_without_photos_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AnnotateError, match="There is no"):
+        list(find(source))
+
+
+def test_a_folder_that_cannot_be_listed_is_reported_and_the_rest_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "a.jpg", tmp_path / "locked" / "b.jpg")
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = list(find(str(tmp_path)))
+    assert names(tmp_path) == ["a.jpg"]
+    [skipped] = [each for each in found if isinstance(each, Skipped)]
+    assert skipped.reference == str(tmp_path / "locked")
+    assert "Permission denied" in skipped.reason
+
+
+def test_remote_folders_globs_photos_and_lists(request: pytest.FixtureRequest) -> None:
+    fs = fsspec.filesystem("memory")
+    request.addfinalizer(lambda: fs.rm("/bucket", recursive=True))
+    fs.pipe(
+        {"/bucket/a.jpg": b"1", "/bucket/sub/b b.png": b"22", "/bucket/c.md": b"", "/bucket/l.txt": b"sub/b b.png\n"}
+    )
+    assert names("memory://bucket") == ["a.jpg", "sub/b b.png"]
+    assert names("memory://bucket/*.jpg") == ["a.jpg"]
+    assert names("memory://bucket/**/*.png") == ["sub/b b.png"]
+    assert names("memory://bucket/l.txt") == ["sub/b b.png"]
+    assert [read(each.reference, 9) for each in find("memory://bucket") if isinstance(each, Source)] == [b"1", b"22"]
+    assert [read(each.reference, 9) for each in find("memory://bucket/l.txt") if isinstance(each, Source)] == [b"22"]
+    with pytest.raises(AnnotateError, match="There is no photo"):
+        names("memory://bucket/none")
+
+
+def test_a_url_without_its_package_says_what_to_install() -> None:
+    fsspec.register_implementation("absent", "no_such_package.FileSystem", errtxt="pip install absentfs", clobber=True)
+    with pytest.raises(AnnotateError) as refused:
+        names("absent://bucket/photos")
+    assert refused.value.hint == "pip install absentfs"
+
+
+def test_an_unknown_kind_of_url_is_refused() -> None:
+    with pytest.raises(AnnotateError, match="nonsense://"):
+        names("nonsense://x")
+
+
+def test_a_photo_that_is_gone_or_too_large_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ImageUnavailable, match="no such file"):
+        read(str(tmp_path / "gone.jpg"), 10)
+    touch(tmp_path / "a.jpg")
+    with pytest.raises(ImageUnreadable, match="more than 0 bytes"):
+        read(str(tmp_path / "a.jpg"), 0)
