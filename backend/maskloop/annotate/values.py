@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
 from maskloop.errors import MaskloopError
-from maskloop.sam.values import ImageSize
+from maskloop.sam.values import ImageSize, Mask
 
 
 class AnnotateError(MaskloopError):
@@ -50,6 +54,18 @@ class Segment:
     area: int
     score: float
     label: str
+
+    @classmethod
+    def of(cls, mask: Mask, label: str) -> Segment:
+        """The segment of a mask that is not empty."""
+        rle = coco_mask.encode(np.asfortranarray(mask.pixels.view(np.uint8)))
+        x, y, width, height = coco_mask.toBbox(rle).tolist()
+        return cls(rle["counts"].decode(), (x, y, width, height), int(coco_mask.area(rle)), mask.score, label)
+
+    def pixels(self, size: ImageSize) -> NDArray[np.bool_]:
+        """The mask, bool (height, width) of the photo."""
+        mask: NDArray[np.bool_] = coco_mask.decode({"size": list(size), "counts": self.counts}).view(bool)
+        return mask
 
 
 @dataclass(frozen=True, slots=True)

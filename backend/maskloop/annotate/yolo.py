@@ -1,0 +1,74 @@
+"""YOLO's folders, as Ultralytics reads them: https://docs.ultralytics.com/datasets/segment/#ultralytics-yolo-format
+
+``images/a.jpg`` has ``labels/a.txt``: one line an object, the class's number and then either a box (centre x, y, width,
+height) or a polygon (x, y, ...), all as parts of the photo's width and height. There is no place for scores. One object
+is one polygon: holes and islands hang on seams without width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Literal
+
+import numpy as np
+
+from maskloop.annotate.values import Annotated, Segment
+from maskloop.geometry import polygons
+from maskloop.sam.values import ImageSize
+
+Shape = Literal["boxes", "polygons"]
+IMAGES, LABELS = "images", "labels"
+
+
+def files(photos: Iterable[Annotated]) -> Iterator[tuple[str, str]]:
+    """For each photo, its name below ``images/`` and that of its label file below ``labels/``.
+
+    They are the photo's own but where YOLO would mistake it: ``a.jpg`` and ``a.png`` would share a label file, and a
+    folder named ``images`` would be taken for the outer one.
+    """
+    taken: set[str] = set()
+    for photo in photos:
+        path = PurePosixPath(photo.source.name)
+        folder = PurePosixPath(*(f"{part}_" if part == IMAGES else part for part in path.parent.parts))
+        stem, number = str(folder / path.stem), 1
+        while stem.lower() in taken:
+            number += 1
+            stem = str(folder / f"{path.stem}-{number}")
+        taken.add(stem.lower())
+        yield stem + path.suffix, stem + ".txt"
+
+
+def labels(photo: Annotated, classes: Mapping[str, int], shape: Shape, tolerance: float = 1.0) -> str:
+    """The label file of one photo. tolerance: how far a polygon may leave the mask's outline, pixels."""
+    lines = (_line(segment, photo.size, classes[segment.label], shape, tolerance) for segment in photo.segments)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def data_yaml(classes: Sequence[str]) -> str:
+    """What names the folders and classes. JSON's strings are YAML's too, so any name can be a class."""
+    names = "".join(f"  {number}: {json.dumps(label)}\n" for number, label in enumerate(classes))
+    note = "# Split the photos before training: val should hold others than train.\n"
+    return f"{note}train: {IMAGES}\nval: {IMAGES}\nnames:\n{names}"
+
+
+def _line(segment: Segment, size: ImageSize, number: int, shape: Shape, tolerance: float) -> str:
+    if shape == "boxes":
+        x, y, width, height = segment.box
+        points = np.array([x + width / 2, y + height / 2, width, height])
+    else:
+        points = joined(polygons.outlines(segment.pixels(size), tolerance)).ravel()
+    parts = points / np.tile([size.width, size.height], len(points) // 2)
+    return " ".join([str(number), *(f"{part:.6g}" for part in parts)])
+
+
+def joined(rings: Sequence[polygons.Polygon]) -> polygons.Polygon:
+    """One ring (N, 2) around all that ``rings`` surround: each is entered from its nearest corner, and left by it."""
+    whole = rings[0]
+    for ring in rings[1:]:
+        distances = ((whole[:, None] - ring[None]) ** 2).sum(axis=2)
+        here, there = np.unravel_index(int(distances.argmin()), distances.shape)
+        around = np.roll(ring, -int(there), axis=0)
+        whole = np.concatenate([whole[: here + 1], around, around[:1], whole[here:]])
+    return whole

@@ -1,0 +1,91 @@
+"""The YOLO output says what the masks say, in folders that Ultralytics reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis.extra import numpy as arrays
+
+from maskloop.annotate import yolo
+from maskloop.annotate.values import Annotated, Segment, Source
+from maskloop.geometry import masks, polygons
+from maskloop.sam.values import ImageSize, Mask
+
+MakePhoto = Callable[..., Annotated]
+CLASSES = {"cat": 0, "dog": 1}
+
+
+def photo_of(pixels: np.ndarray) -> Annotated:
+    return Annotated(Source("/a.jpg", "a.jpg"), ImageSize(*pixels.shape), (Segment.of(Mask(pixels, 0.9), "dog"),))
+
+
+def drawn(line: str, height: int, width: int) -> np.ndarray:
+    """The polygon of one line, by the even-odd rule, as Ultralytics fills it."""
+    points = np.array(line.split()[1:], float).reshape(-1, 2) * [width, height]
+    return polygons.fill([points], height, width)
+
+
+def test_a_box_is_its_class_centre_and_size_as_parts_of_the_photo(make_photo: MakePhoto) -> None:
+    photo = make_photo("a.jpg", (15, 10, 45, 20), label="dog")
+    assert yolo.labels(photo, CLASSES, "boxes") == "1 0.5 0.375 0.5 0.25\n"
+
+
+def test_each_object_is_one_line_and_a_photo_without_objects_an_empty_file(make_photo: MakePhoto) -> None:
+    photo = make_photo("a.jpg", (0, 0, 10, 10), (20, 20, 30, 30), label="cat")
+    assert yolo.labels(photo, CLASSES, "polygons").count("\n") == 2
+    assert yolo.labels(make_photo("a.jpg"), CLASSES, "polygons") == ""
+
+
+def test_islands_and_holes_of_an_object_stay_in_its_one_polygon() -> None:
+    pixels = np.zeros((100, 120), bool)
+    pixels[10:60, 10:60] = True
+    pixels[20:40, 20:40] = False
+    pixels[70:90, 80:110] = True
+    pixels[5:15, 100:110] = True
+    [line] = yolo.labels(photo_of(pixels), CLASSES, "polygons", 0).splitlines()
+    assert (drawn(line, 100, 120) == pixels).all()
+
+
+@settings(max_examples=60)
+@given(arrays.arrays(bool, (12, 17)).filter(np.any))
+def test_any_mask_comes_back(pixels: np.ndarray) -> None:
+    [line] = yolo.labels(photo_of(pixels), CLASSES, "polygons", 0).splitlines()
+    assert (drawn(line, 12, 17) == pixels).all()
+
+
+def test_a_tolerance_drops_points_and_keeps_the_shape() -> None:
+    y, x = np.mgrid[:200, :200]
+    disc = (x - 100) ** 2 + (y - 100) ** 2 < 80**2
+    [exact] = yolo.labels(photo_of(disc), CLASSES, "polygons", 0).splitlines()
+    [short] = yolo.labels(photo_of(disc), CLASSES, "polygons", 1).splitlines()
+    assert len(short) < len(exact) / 3
+    assert masks.iou(drawn(short, 200, 200), disc) > 0.98
+
+
+@pytest.mark.parametrize(
+    ("names", "images", "labels"),
+    [
+        (["a.jpg", "sub/a.jpg"], ["a.jpg", "sub/a.jpg"], ["a.txt", "sub/a.txt"]),
+        (["a.jpg", "a.png", "A.JPG"], ["a.jpg", "a-2.png", "A-3.JPG"], ["a.txt", "a-2.txt", "A-3.txt"]),
+        (["a-2.jpg", "a.jpg", "a.png"], ["a-2.jpg", "a.jpg", "a-3.png"], ["a-2.txt", "a.txt", "a-3.txt"]),
+        (["images/x/images/b.jpg"], ["images_/x/images_/b.jpg"], ["images_/x/images_/b.txt"]),
+        (["b.c.jpg", " ☃\n.jpg"], ["b.c.jpg", " ☃\n.jpg"], ["b.c.txt", " ☃\n.txt"]),
+    ],
+)
+def test_every_photo_has_a_label_file_of_its_own(
+    make_photo: MakePhoto, names: list[str], images: list[str], labels: list[str]
+) -> None:
+    assert list(yolo.files(make_photo(name) for name in names)) == list(zip(images, labels, strict=True))
+
+
+@pytest.mark.parametrize("label", ["cat", "naïve ☃: #1 'x' \"y\"", "no", "1", "a\nb"])
+def test_any_name_can_be_a_class(label: str) -> None:
+    assert yaml.safe_load(yolo.data_yaml(["x", label])) == {
+        "train": "images",
+        "val": "images",
+        "names": {0: "x", 1: label},
+    }
