@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from redis import Redis
 
 from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.private_redis import PrivateRedis
 from maskloop.dispatch.queues import QueueName, connect
@@ -82,7 +83,9 @@ def start_workers(redis: Redis, redis_server: str) -> Iterator[Callable[..., Sup
         ) -> Supervisor:
             command = [sys.executable, str(WORKER), redis_server, queue, build]
             children = [Child(f"{queue}-{number}", command) for number in range(count)]
-            supervisor = stack.enter_context(Supervisor(children, grace=5))
+            supervisor = stack.enter_context(
+                Supervisor(children, grace=5, on_death=lambda pid: declare_dead(redis, pid))
+            )
             if wait:
                 wait_until(lambda: sum(worker.state == "idle" for worker in overview(redis)[queue].workers) >= count)
             return supervisor

@@ -1,0 +1,272 @@
+"""Submits jobs and waits for their results."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from math import ceil, inf
+from typing import Any, Literal
+from uuid import uuid4
+
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from rq import Retry
+from rq.job import Job, JobStatus
+from rq.results import Result
+
+from maskloop.dispatch.jobs import (
+    Cancelled,
+    Json,
+    Progress,
+    Replaced,
+    Ticket,
+    WorkerLost,
+    cancel_key,
+    pack_error,
+    progress_key,
+    unpack,
+    unpack_error,
+)
+from maskloop.dispatch.queues import JobQueue, Limits, QueueName, Serializer, reaching_redis, unavailable
+from maskloop.errors import DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
+
+RESULT_TTL = 60
+"""Seconds that a result is kept for a slow reader."""
+LASTING_RESULT_TTL = 24 * 3600
+"""The same for a job without a deadline."""
+LOOK = 1.0
+"""Seconds between looks at whether anybody is left to do the job, while waiting for it."""
+PATIENCE = 15
+"""Looks in a row that find nobody before waiting ends: workers may be replaced by new ones that take a while."""
+RECONNECT_PAUSE = 0.1
+RETRIES = 1
+"""Times that a job is tried again after its worker died."""
+
+OnSameKey = Literal["replace", "join"]
+
+SUBMIT = """
+-- KEYS: the job's hash, queue, workers of the queue, failure of the queue, newest job of the key
+-- ARGV: job id, seconds to live or -1, most that may wait or -1, "replace", "join" or "", outcome of a replaced job,
+--       seconds to keep that outcome, then the fields and values of the job's hash
+local job, queue, workers, failure, latest = unpack(KEYS)
+local id, ttl, most, on_same_key = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+
+if redis.call('EXISTS', job) == 1 then return {'queued', id} end
+
+local alive = false
+for _, worker in ipairs(redis.call('SMEMBERS', workers)) do
+  alive = alive or redis.call('EXISTS', worker) == 1
+end
+if not alive then return {'no_worker', redis.call('GET', failure) or ''} end
+
+local earlier = on_same_key ~= '' and redis.call('GET', latest)
+if earlier and on_same_key == 'join' then
+  local status = redis.call('HGET', 'rq:job:' .. earlier, 'status')
+  if status == 'queued' or status == 'started' then return {'queued', earlier} end
+end
+if earlier and on_same_key == 'replace' and redis.call('LREM', queue, 1, earlier) == 1 then
+  redis.call('XADD', 'rq:results:' .. earlier, '*', 'type', 1, 'return_value', ARGV[5])
+  redis.call('EXPIRE', 'rq:results:' .. earlier, ARGV[6])
+  redis.call('DEL', 'rq:job:' .. earlier)
+end
+
+local waiting = redis.call('LLEN', queue)
+if most >= 0 and waiting >= most then return {'full', tostring(waiting)} end
+
+redis.call('HSET', job, unpack(ARGV, 7))
+redis.call('SADD', 'rq:queues', queue)
+redis.call('RPUSH', queue, id)
+if on_same_key ~= '' then redis.call('SET', latest, id) end
+if ttl > 0 then
+  redis.call('EXPIRE', job, ttl)
+  if on_same_key ~= '' then redis.call('EXPIRE', latest, ttl) end
+end
+return {'queued', id}
+"""
+
+WITHDRAW = """
+-- KEYS: queue, the job's hash.  ARGV: job id.  Takes the job out of the queue if it still waits there.
+local waited = redis.call('LREM', KEYS[1], 1, ARGV[1])
+if waited == 1 then redis.call('DEL', KEYS[2]) end
+return waited
+"""
+
+
+class Dispatcher:
+    """One for a process; thread-safe. Every method raises QueueUnavailable when Redis can't be reached."""
+
+    def __init__(self, redis: Redis, limits: Limits) -> None:
+        self._redis = redis
+        self._limits = limits
+        self._queues = {name: JobQueue(name, redis) for name in QueueName}
+        self._submit = redis.register_script(SUBMIT)
+        self._withdraw = redis.register_script(WITHDRAW)
+
+    def submit(
+        self,
+        kind: str,
+        payload: Json,
+        *,
+        queue: QueueName,
+        deadline: float | None,
+        key: str | None = None,
+        on_same_key: OnSameKey = "replace",
+    ) -> Ticket:
+        """Puts a job at the end of ``queue``.
+
+        deadline: seconds from now after which nobody wants the result: the job isn't begun any more, and is
+            interrupted if it runs. None: it may take as long as it takes.
+        key: of several jobs with the same key, ``replace`` keeps the newest: one that still waits ends with
+            Replaced, one that runs goes on. ``join`` keeps the first: while it waits or runs, its ticket is returned
+            and nothing is added.
+
+        Raises QueueFull; QueueUnavailable when no worker listens to ``queue``, or the error that keeps it from
+        starting.
+        """
+        target = self._queues[queue]
+        due = None if deadline is None else time.time() + deadline
+        lifetime = -1 if deadline is None else max(1, ceil(deadline))
+        job = _job(kind, payload, target, due)
+        with reaching_redis():
+            verdict, detail = self._submit(
+                keys=[job.key, target.key, target.workers_key, target.failure_key, target.latest_key(key or "")],
+                args=[
+                    job.id,
+                    lifetime,
+                    self._limits.get(queue, -1),
+                    on_same_key if key else "",
+                    REPLACED,
+                    RESULT_TTL,
+                    *_fields(job),
+                ],
+            )
+        if verdict == b"full":
+            raise QueueFull(
+                f"{detail.decode()} jobs wait in the {queue} queue already.", "Try again soon, or start more workers."
+            )
+        if verdict == b"no_worker":
+            raise _no_worker(queue, detail)
+        return Ticket(detail.decode(), queue, due)
+
+    def wait(self, ticket: Ticket, *, timeout: float | None = None) -> Json:
+        """Blocks until the job has ended; returns its result or raises its error.
+
+        Raises DeadlineExceeded at the ticket's deadline, the builtin TimeoutError after ``timeout`` seconds if that
+        is sooner, and QueueUnavailable if nobody is left to do the job. A restart of Redis or of workers is waited
+        out.
+        """
+        end = inf if timeout is None else time.monotonic() + timeout
+        key, seen = _results_key(ticket.id), "0-0"
+        hopeless = 0
+        trouble: RedisError | None = None
+        while (left := min(ticket.remaining(), end - time.monotonic())) > 0:
+            try:
+                reply: Any = self._redis.xread({key: seen}, block=ceil(min(left, LOOK) * 1000))
+                for entry, fields in (entry for _, entries in reply for entry in entries):
+                    seen = entry.decode()
+                    result = Result.restore(ticket.id, seen, fields, self._redis, Serializer)
+                    if result.type is not Result.Type.RETRIED:
+                        return _open(result)
+                trouble = None
+                hopeless = 0 if reply or self._has_hope(ticket) else hopeless + 1
+                if hopeless == PATIENCE:
+                    break
+            except RedisConnectionError as error:
+                trouble = error
+                time.sleep(min(RECONNECT_PAUSE, left))
+            except RedisError as error:
+                raise unavailable(error) from error
+        if trouble:
+            raise unavailable(trouble) from trouble
+        if ticket.remaining() > 0 and hopeless < PATIENCE:
+            raise TimeoutError
+        with reaching_redis():
+            self._take_out(ticket)
+            if hopeless:
+                raise _no_worker(ticket.queue, self._redis.get(self._queues[ticket.queue].failure_key))
+        raise DeadlineExceeded(
+            f"No {ticket.queue} worker had an answer in time.", "Try again; if it lasts, start more workers."
+        )
+
+    def cancel(self, ticket: Ticket) -> None:
+        """A job that waits ends with Cancelled at once; one that runs is told so (see ``JobContext.check``)."""
+        with reaching_redis():
+            self._redis.set(cancel_key(ticket.id), 1, ex=LASTING_RESULT_TTL)
+            if self._take_out(ticket):
+                self._redis.xadd(_results_key(ticket.id), {"type": 1, "return_value": CANCELLED})
+                self._redis.expire(_results_key(ticket.id), RESULT_TTL)
+
+    def progress(self, ticket: Ticket) -> Progress | None:
+        """What the job's handler last told, if anything."""
+        with reaching_redis():
+            told = self._redis.get(progress_key(ticket.id))
+        return None if told is None else Progress(**json.loads(told))
+
+    def _take_out(self, ticket: Ticket) -> bool:
+        keys = [self._queues[ticket.queue].key, Job.key_for(ticket.id)]
+        return bool(self._withdraw(keys=keys, args=[ticket.id]))
+
+    def _has_hope(self, ticket: Ticket) -> bool:
+        """Whether the job still exists and a worker of its queue lives."""
+        workers = self._redis.smembers(self._queues[ticket.queue].workers_key)
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.exists(Job.key_for(ticket.id))
+            for worker in workers:
+                pipe.exists(worker)
+            exists, *alive = pipe.execute()
+        return bool(exists) and any(alive)
+
+
+def _job(kind: str, payload: Json, queue: JobQueue, due: float | None) -> Job:
+    """RQ's job, whose function name is our kind."""
+    job = Job.create(
+        kind,
+        args=[payload, due],
+        id=uuid4().hex,
+        connection=queue.connection,
+        serializer=Serializer,
+        origin=queue.name,
+        description=kind,
+        status=JobStatus.QUEUED,
+        timeout=-1 if due is None else max(1, ceil(due - time.time())),
+        result_ttl=LASTING_RESULT_TTL if due is None else RESULT_TTL,
+        failure_ttl=LASTING_RESULT_TTL,
+        retry=Retry(RETRIES, enqueue_at_front=True),
+    )
+    return job
+
+
+def _results_key(job_id: str) -> str:
+    """The stream to which RQ adds a job's result."""
+    return f"rq:results:{job_id}"
+
+
+def _fields(job: Job) -> list[Any]:
+    """The job's hash as one flat list of fields and values."""
+    return [item for field in job.to_dict().items() for item in field]
+
+
+def _open(result: Result) -> Json:
+    if result.type is Result.Type.SUCCESSFUL:
+        assert result.return_value
+        return unpack(result.return_value)
+    raise WorkerLost(
+        "The worker died while doing this, twice.", "Its log says why; an image too large for its memory is likely."
+    )
+
+
+def _no_worker(queue: QueueName, failure: Any) -> MaskloopError:
+    if failure:
+        return unpack_error(json.loads(failure))
+    return QueueUnavailable(f"No {queue} worker is running.", f"Start one: `maskloop worker --queue {queue}`.")
+
+
+def _stored(outcome: dict[str, Json]) -> str:
+    """An outcome as RQ keeps it in a result."""
+    return base64.b64encode(Serializer.dumps(outcome)).decode()
+
+
+REPLACED = _stored(pack_error(Replaced("A newer click took the place of this one.")))
+CANCELLED = _stored(pack_error(Cancelled("The job was cancelled.")))

@@ -1,0 +1,90 @@
+"""Runs jobs with the handlers of a service."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from rq import Retry
+from rq.timeouts import JobTimeoutException
+
+from maskloop.dispatch.context import Interrupted, JobContext
+from maskloop.dispatch.jobs import Json, pack_error, pack_value
+from maskloop.dispatch.queues import Serializer
+from maskloop.errors import BadRequest, DeadlineExceeded, MaskloopError
+
+log = logging.getLogger("maskloop.worker")
+
+Handler = Callable[[Json, JobContext], Json]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a worker offers: a handler for each kind of job, and facts about itself to publish each second."""
+
+    handlers: Mapping[str, Handler]
+    report: Callable[[], dict[str, Json]] = dict
+
+
+@dataclass
+class Tally:
+    """Jobs that one worker did of one kind."""
+
+    done: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Executor:
+    """Runs jobs with the service's handlers; turns whatever happens into an outcome in JSON."""
+
+    service: Service
+    tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+
+    def __call__(self, kind: str, payload: Json, context: JobContext) -> bytes | Retry:
+        begin = time.perf_counter()
+        try:
+            outcome = Serializer.dumps(pack_value(self._handle(kind, payload, context)))
+            verdict = "ok"
+        except Interrupted:
+            log.info("job=%s kind=%s outcome=interrupted", context.job_id, kind)
+            return Retry(max=sys.maxsize)
+        except MaskloopError as error:
+            outcome = Serializer.dumps(pack_error(error))
+            verdict = error.code
+            log.warning("job=%s kind=%s %s", context.job_id, kind, error)
+        except Exception as error:
+            log.exception("job=%s kind=%s failed", context.job_id, kind)
+            outcome = Serializer.dumps(pack_error(unexpected(error, context.job_id)))
+            verdict = "internal"
+        seconds = time.perf_counter() - begin
+        tally = self.tallies[kind]
+        tally.done += verdict == "ok"
+        tally.failed += verdict != "ok"
+        tally.seconds += seconds
+        log.info("job=%s kind=%s outcome=%s ms=%.1f", context.job_id, kind, verdict, seconds * 1000)
+        return outcome
+
+    def _handle(self, kind: str, payload: Json, context: JobContext) -> Json:
+        if context.remaining() < 0:
+            raise DeadlineExceeded("The job waited past its deadline.", "Start more workers if this lasts.")
+        if kind not in self.service.handlers:
+            raise BadRequest(f"This worker has no handler for {kind!r} jobs.", "Run the same version everywhere.")
+        try:
+            return self.service.handlers[kind](payload, context)
+        except JobTimeoutException as error:
+            raise DeadlineExceeded("The job ran past its deadline and was interrupted.") from error
+
+    def report(self) -> dict[str, Json]:
+        jobs = {kind: vars(tally) for kind, tally in list(self.tallies.items())}
+        return {**self.service.report(), "jobs": jobs}
+
+
+def unexpected(error: Exception, job_id: str) -> MaskloopError:
+    """What a caller is told of a fault in the code: no detail that only the log should hold."""
+    return MaskloopError(f"The worker failed with {type(error).__name__}.", f"Its log has the details of job {job_id}.")

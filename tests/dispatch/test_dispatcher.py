@@ -1,0 +1,243 @@
+"""Submitting jobs and waiting for them, with a real Redis and real workers."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.jobs import Cancelled, Json, Progress, Replaced, Ticket
+from maskloop.dispatch.overview import overview
+from maskloop.dispatch.queues import QueueName, connect
+from maskloop.dispatch.supervisor import Supervisor
+from maskloop.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    ImageRefused,
+    MaskloopError,
+    QueueFull,
+    QueueUnavailable,
+    WeightsError,
+)
+
+CLICKS = QueueName.INTERACTIVE
+StartWorkers = Callable[..., Supervisor]
+
+
+def click(dispatcher: Dispatcher, kind: str, payload: Json = None, *, deadline: float = 20.0, **options: str) -> Ticket:
+    return dispatcher.submit(kind, payload, queue=CLICKS, deadline=deadline, **options)  # type: ignore[arg-type]
+
+
+def occupy(dispatcher: Dispatcher, redis: Redis) -> Ticket:
+    """Keeps the one worker busy until :func:`let_go`."""
+    ticket = click(dispatcher, "hold", "first")
+    assert redis.blpop(["began"], timeout=10)
+    return ticket
+
+
+def let_go(redis: Redis, name: str = "first") -> None:
+    redis.rpush(f"let go {name}", 1)
+
+
+def ran(redis: Redis) -> list[str]:
+    return [name.decode() for name in redis.lrange("ran", 0, -1)]  # type: ignore[union-attr]
+
+
+def test_a_job_is_answered(dispatcher: Dispatcher, start_workers: StartWorkers) -> None:
+    start_workers()
+    payload = {"task": {"id": 7, "data": {"image": "/data/upload/1/ü.jpg"}}, "context": None}
+    assert dispatcher.wait(click(dispatcher, "echo", payload)) == payload
+
+
+def test_a_handlers_error_is_raised_again(dispatcher: Dispatcher, start_workers: StartWorkers) -> None:
+    start_workers()
+    with pytest.raises(ImageRefused, match=r"http://10.0.0.1 lies outside. Allow it."):
+        dispatcher.wait(click(dispatcher, "refuse", "http://10.0.0.1 lies outside."))
+
+
+@pytest.mark.parametrize("kind", ["stumble", "unserializable"])
+def test_a_fault_in_a_handler_keeps_its_details_in_the_log(
+    dispatcher: Dispatcher, start_workers: StartWorkers, kind: str
+) -> None:
+    start_workers()
+    with pytest.raises(MaskloopError, match="details of job") as caught:
+        dispatcher.wait(click(dispatcher, kind, "secret"))
+    assert caught.value.code == "internal"
+    assert "secret" not in str(caught.value)
+    assert dispatcher.wait(click(dispatcher, "echo", "the worker goes on")) == "the worker goes on"
+
+
+def test_a_kind_without_a_handler_is_refused(dispatcher: Dispatcher, start_workers: StartWorkers) -> None:
+    start_workers()
+    with pytest.raises(BadRequest, match="no handler for 'levitate'"):
+        dispatcher.wait(click(dispatcher, "levitate"))
+
+
+def test_without_redis_a_click_is_told_so(tmp_path: Path) -> None:
+    nowhere = Dispatcher(connect(f"unix://{tmp_path}/none.sock"), {})
+    with pytest.raises(QueueUnavailable, match="Start Redis"):
+        click(nowhere, "echo")
+
+
+def test_without_a_worker_a_click_is_told_so_at_once(dispatcher: Dispatcher, redis: Redis) -> None:
+    with pytest.raises(QueueUnavailable, match="maskloop worker --queue interactive"):
+        click(dispatcher, "echo")
+    assert overview(redis)[CLICKS].waiting == 0
+
+
+def test_what_keeps_the_worker_from_starting_is_told(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, until: Callable[..., None]
+) -> None:
+    start_workers(build="without weights", wait=False)
+    until(lambda: overview(redis)[CLICKS].failure and not overview(redis)[CLICKS].workers)
+    with pytest.raises(WeightsError, match="maskloop weights fetch"):
+        click(dispatcher, "echo")
+
+
+def test_a_click_waits_while_the_worker_loads_its_model(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, until: Callable[..., None]
+) -> None:
+    start_workers(build="slow", wait=False)
+    until(lambda: overview(redis)[CLICKS].workers)
+    assert overview(redis)[CLICKS].workers[0].state == "starting"
+    ticket = click(dispatcher, "echo", 1)
+    redis.rpush("build", 1)
+    assert dispatcher.wait(ticket) == 1
+
+
+def test_a_full_queue_says_so(dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers) -> None:
+    start_workers()
+    occupy(dispatcher, redis)
+    waiting = [click(dispatcher, "echo", number) for number in range(8)]
+    with pytest.raises(QueueFull, match="8 jobs wait"):
+        click(dispatcher, "echo", "one too many")
+    let_go(redis)
+    assert [dispatcher.wait(ticket) for ticket in waiting] == list(range(8))
+
+
+def test_a_newer_click_replaces_an_older_one_that_waits(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
+) -> None:
+    start_workers()
+    occupy(dispatcher, redis)
+    older = click(dispatcher, "echo", "older", key="task 1")
+    other = click(dispatcher, "echo", "of another task", key="task 2")
+    newer = click(dispatcher, "echo", "newer", key="task 1")
+    with pytest.raises(Replaced, match="newer click"):
+        dispatcher.wait(older)
+    let_go(redis)
+    assert dispatcher.wait(newer) == "newer"
+    assert dispatcher.wait(other) == "of another task"
+    assert sorted(ran(redis)) == ["newer", "of another task"]
+
+
+def test_a_click_that_is_being_answered_is_not_replaced(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
+) -> None:
+    start_workers()
+    running = click(dispatcher, "hold", "first", key="task 1")
+    assert redis.blpop(["began"], timeout=10)
+    newer = click(dispatcher, "echo", "newer", key="task 1")
+    let_go(redis)
+    assert dispatcher.wait(running) == "first"
+    assert dispatcher.wait(newer) == "newer"
+
+
+def test_a_joined_job_is_done_once(dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers) -> None:
+    start_workers()
+    occupy(dispatcher, redis)
+    first = click(dispatcher, "echo", "task 1", key="task 1", on_same_key="join")
+    second = click(dispatcher, "echo", "task 1", key="task 1", on_same_key="join")
+    assert second.id == first.id
+    let_go(redis)
+    assert dispatcher.wait(first) == dispatcher.wait(second) == "task 1"
+    again = click(dispatcher, "echo", "task 1", key="task 1", on_same_key="join")
+    assert again.id != first.id
+    assert dispatcher.wait(again) == "task 1"
+    assert ran(redis) == ["task 1", "task 1"]
+
+
+def test_a_job_past_its_deadline_is_not_run(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, until: Callable[..., None]
+) -> None:
+    start_workers()
+    first = occupy(dispatcher, redis)
+    late = click(dispatcher, "echo", "late", deadline=0.2)
+    with pytest.raises(DeadlineExceeded, match="in time"):
+        dispatcher.wait(late)
+    unwatched = click(dispatcher, "echo", "unwatched", deadline=0.2)
+    until(lambda: unwatched.remaining() < 0)
+    let_go(redis)
+    dispatcher.wait(first)
+    dispatcher.wait(click(dispatcher, "echo", "in time"))
+    assert ran(redis) == ["in time"]
+
+
+def test_a_job_that_runs_past_its_deadline_is_interrupted(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
+) -> None:
+    start_workers()
+    with pytest.raises(DeadlineExceeded):
+        dispatcher.wait(click(dispatcher, "hang", deadline=1))
+    assert dispatcher.wait(click(dispatcher, "echo", "the worker is free again")) == "the worker is free again"
+
+
+def test_one_may_wait_less_than_the_deadline(dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers) -> None:
+    start_workers()
+    ticket = occupy(dispatcher, redis)
+    with pytest.raises(TimeoutError):
+        dispatcher.wait(ticket, timeout=0.05)
+    let_go(redis)
+    assert dispatcher.wait(ticket) == "first"
+
+
+def test_who_waits_learns_that_the_last_worker_went_away(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskloop.dispatch.dispatcher.PATIENCE", 2)
+    supervisor = start_workers()
+    occupy(dispatcher, redis)
+    ticket = click(dispatcher, "echo", deadline=60)
+    let_go(redis)
+    redis.delete("rq:queue:interactive")
+    supervisor.stop()
+    with pytest.raises(QueueUnavailable, match="No interactive worker"):
+        dispatcher.wait(ticket)
+    assert ticket.remaining() > 30
+
+
+def test_a_waiting_job_can_be_cancelled(dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers) -> None:
+    start_workers()
+    first = occupy(dispatcher, redis)
+    ticket = click(dispatcher, "echo", "cancelled")
+    dispatcher.cancel(ticket)
+    with pytest.raises(Cancelled):
+        dispatcher.wait(ticket)
+    let_go(redis)
+    dispatcher.wait(first)
+    assert ran(redis) == []
+
+
+def test_a_long_job_tells_how_far_it_is_and_can_be_cancelled(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, until: Callable[..., None]
+) -> None:
+    start_workers(queue=QueueName.TRAIN)
+    ticket = dispatcher.submit("long", 1000, queue=QueueName.TRAIN, deadline=None)
+    assert redis.blpop(["began"], timeout=10)
+    redis.rpush("step", 1)
+    until(lambda: dispatcher.progress(ticket) == Progress(0.001, "step 1"))
+    dispatcher.cancel(ticket)
+    with pytest.raises(Cancelled):
+        dispatcher.wait(ticket)
+
+
+def test_many_wait_at_once(dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers) -> None:
+    start_workers(queue=QueueName.BATCH)
+    with ThreadPoolExecutor(150) as pool:
+        tickets = [
+            dispatcher.submit("echo", number, queue=QueueName.BATCH, deadline=60, key=str(number), on_same_key="join")
+            for number in range(150)
+        ]
+        assert list(pool.map(dispatcher.wait, tickets)) == list(range(150))

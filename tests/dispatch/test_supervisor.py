@@ -1,0 +1,70 @@
+"""Processes are kept running and end with their supervisor."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from maskloop.dispatch.supervisor import Child, Supervisor
+
+SLEEP = ["sleep", "1000"]
+STUBBORN = [
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)",
+]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_killed_process_is_replaced(until: Callable[..., None]) -> None:
+    with Supervisor([Child("a", SLEEP), Child("b", SLEEP)]) as supervisor:
+        until(lambda: len(supervisor.pids()) == 2)
+        before = supervisor.pids()
+        os.kill(before["a"], signal.SIGKILL)
+        until(lambda: supervisor.pids().get("a") not in (None, before["a"]))
+        assert supervisor.pids()["b"] == before["b"]
+
+
+def test_a_process_that_dies_at_once_is_tried_less_and_less_often(until: Callable[..., None]) -> None:
+    with Supervisor([Child("a", ["false"])]) as supervisor:
+        until(lambda: supervisor.deaths == 3)
+        until(lambda: supervisor.deaths == 4, timeout=3)
+    assert supervisor.deaths == 4
+
+
+def test_stopping_leaves_nothing_behind(until: Callable[..., None]) -> None:
+    with Supervisor([Child("a", SLEEP), Child("stubborn", STUBBORN)], grace=1) as supervisor:
+        until(lambda: len(supervisor.pids()) == 2)
+        pids = supervisor.pids().values()
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_a_child_sees_the_environment_it_is_given(tmp_path: Path, until: Callable[..., None]) -> None:
+    command = ["/bin/sh", "-c", f"echo $THREADS > {tmp_path}/seen; exec sleep 1000"]
+    with Supervisor([Child("a", command, {"THREADS": "2"})]):
+        until(lambda: (tmp_path / "seen").is_file() and (tmp_path / "seen").read_text() == "2\n")
+
+
+def test_children_end_when_their_supervisor_is_killed(until: Callable[..., None]) -> None:
+    script = (
+        "from maskloop.dispatch.supervisor import *\n"
+        f"with Supervisor([Child('a', {SLEEP})]) as s:\n"
+        "    while not s.pids(): pass\n"
+        "    print(s.pids()['a'], flush=True)\n"
+        "    input()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    assert alive(child)
+    parent.kill()
+    parent.wait()
+    until(lambda: not alive(child))

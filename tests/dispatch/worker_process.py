@@ -1,0 +1,80 @@
+"""A real worker process with handlers that do what tests need: ``worker_process.py REDIS_URL QUEUE [BUILD]``."""
+
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+from maskloop.dispatch.context import Interrupted, JobContext
+from maskloop.dispatch.executor import Service
+from maskloop.dispatch.queues import QueueName, connect
+from maskloop.dispatch.worker import run_worker
+from maskloop.errors import ImageRefused, WeightsError
+
+
+def main(url: str, queue: str, build: str = "quick") -> None:
+    redis = connect(url)
+
+    def echo(payload: Any, _: JobContext) -> Any:
+        redis.rpush("ran", str(payload))
+        return payload
+
+    def pid(_: Any, __: JobContext) -> int:
+        return os.getpid()
+
+    def refuse(payload: Any, _: JobContext) -> Any:
+        raise ImageRefused(payload, "Allow it.")
+
+    def stumble(payload: Any, _: JobContext) -> Any:
+        raise ZeroDivisionError(payload)
+
+    def unserializable(_: Any, __: JobContext) -> Any:
+        return {"value": object()}
+
+    def hold(payload: Any, _: JobContext) -> Any:
+        """Says that it began, then waits to be let go."""
+        redis.rpush("began", str(payload))
+        redis.blpop([f"let go {payload}"], timeout=30)
+        return payload
+
+    def hang(payload: Any, _: JobContext) -> Any:
+        """The first try hangs for good; a second one answers."""
+        redis.rpush("began", os.getpid())
+        if redis.incr("tries") == 1:
+            threading.Event().wait()
+        return payload
+
+    def die(_: Any, __: JobContext) -> Any:
+        redis.incr("deaths")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def long(payload: Any, context: JobContext) -> Any:
+        """Goes on until told otherwise; starts from where an interrupted one left off."""
+        redis.rpush("began", os.getpid())
+        done = int(redis.get("saved") or 0)  # type: ignore[arg-type]
+        while done < payload:
+            context.progress(done / payload, f"step {done}")
+            try:
+                context.check()
+            except Interrupted:
+                redis.set("saved", done)
+                raise
+            redis.blpop(["step"], timeout=0.5)  # type: ignore[arg-type]
+            done += 1
+        return done
+
+    def make() -> Service:
+        redis.incr("builds")
+        if build == "without weights":
+            raise WeightsError("The weights are missing.", "Run `maskloop weights fetch`.")
+        if build == "slow":
+            redis.blpop(["build"], timeout=30)
+        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, die, long)
+        return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"})
+
+    run_worker(redis, QueueName(queue), make)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
