@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     weights_dir: Path = Field(
         default_factory=default_weights_dir, description="Where the official weights are looked for and put."
     )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Database of the feedback, e.g. postgresql://user:password@host/maskloop. Without it a file in "
+        "data_dir.",
+    )
     redis_url: str | None = Field(
         None, description="Redis to use, e.g. redis://host:6379/0. Without it `maskloop serve` starts a private one."
     )

@@ -1,0 +1,92 @@
+"""The feedback database: SQLite in a file by default, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from maskloop.learning.spool import FeedbackUnavailable
+
+LOCK = zlib.crc32(b"maskloop feedback")
+"""Names the lock that those who write to a PostgreSQL database take in turn."""
+BUSY_TIMEOUT = 30.0
+"""How long to wait for another writer, seconds."""
+
+
+def default_url(data_dir: Path) -> str:
+    return f"sqlite:///{data_dir / 'feedback.db'}"
+
+
+def connect(url: str) -> Engine:
+    """An engine for ``url``; nothing is connected yet. ``postgresql://`` is served by psycopg 3."""
+    parsed = make_url(url)
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Readers beside a writer, commits that survive a power cut, and transactions that begin when we say so."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session that sees one state. Raises FeedbackUnavailable if the database can't be reached."""
+    with _explained(), Session(engine) as session:
+        yield session
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A session that commits at its end, one at a time in the whole database. Raises FeedbackUnavailable."""
+    with _explained(), engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        with Session(connection) as session:
+            yield session
+            session.flush()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            raise FeedbackUnavailable(
+                f"The feedback database can't be used: {error.orig}.", "Events wait on disk until it can."
+            ) from error
+        raise
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables to this version's; safe when several processes do so at once. Raises FeedbackUnavailable."""
+    config = Config()
+    config.set_main_option("script_location", "maskloop:learning/migrations")
+    with writing(engine) as session:
+        config.attributes["connection"] = session.connection()
+        command.upgrade(config, "head")

@@ -1,0 +1,101 @@
+"""Events on their way to the database: one file each, on disk before anyone is answered.
+
+The database may be slow, locked or down while Label Studio waits inside an annotator's save. A file in a directory
+is neither: it is written, flushed to the disk and given its name in one step, so that it is whole or not there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
+
+from maskloop.errors import MaskloopError
+
+Source = Literal["label-studio", "maskloop"]
+"""Who says so. A webhook's sender must not be able to pass for maskloop itself."""
+SUFFIXES = frozenset(f".{source}" for source in get_args(Source))
+
+
+class FeedbackUnavailable(MaskloopError):
+    """Feedback can be neither kept nor read now: the disk is full, or the database is down."""
+
+    code: ClassVar[str] = "feedback_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An event that isn't in the database yet; ``received_at`` is in UTC."""
+
+    path: Path
+    source: Source
+    received_at: datetime
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Spool:
+    """Safe for any number of threads and processes that write and drain at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def put(self, payload: bytes, source: Source) -> None:
+        """Keep an event; it is on the disk when this returns. Raises FeedbackUnavailable if it can't be."""
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{source}"
+        partial = self.directory / f"{name}.part"
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_durably(partial, payload)
+            partial.rename(self.directory / name)
+            sync_directory(self.directory)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            raise FeedbackUnavailable(
+                f"An event can't be written to {self.directory}: {error.strerror}.", "Free the disk or change data_dir."
+            ) from error
+
+    def waiting(self) -> Iterator[Waiting]:
+        """The events that were waiting at the first step, oldest first."""
+        for name in self._names():
+            received, _, kind = name.partition("-")
+            source: Source = "maskloop" if kind.endswith(".maskloop") else "label-studio"
+            yield Waiting(self.directory / name, source, datetime.fromtimestamp(int(received) / 1e9, UTC))
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(path.name for path in self.directory.iterdir() if path.suffix in SUFFIXES)
+        except FileNotFoundError:
+            return []
+
+
+def write_durably(path: Path, payload: bytes) -> None:
+    """Create ``path``, readable by its owner only, and wait until the disk has it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(payload)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the disk has the directory's names."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

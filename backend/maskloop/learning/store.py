@@ -1,0 +1,285 @@
+"""The feedback store: events in, verdicts out.
+
+    record -> spool: one file each, durable -> drain -> events: each once -> apply -> tasks, annotations, predictions
+                                                                                   -> judge -> region verdicts
+
+Only the first step happens while somebody waits. The others may be killed and repeated at any point: an event counts
+once by its content, applying it keeps the newest state of each thing whatever the order, and verdicts are computed
+anew from that state.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from maskloop.errors import BadRequest
+from maskloop.learning import database, events, state
+from maskloop.learning.database import reading, writing
+from maskloop.learning.events import ReviewGiven
+from maskloop.learning.spool import FeedbackUnavailable, Source, Spool, Waiting
+from maskloop.learning.tables import (
+    Annotation,
+    AuditLine,
+    Decision,
+    Event,
+    Outcome,
+    Prediction,
+    Review,
+    Task,
+)
+
+log = logging.getLogger(__name__)
+OWN: Source = "maskloop"
+BATCH = 100
+"""Events that go into the database together."""
+UNREAD = "UNREADABLE"
+"""The action of an event that is no JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What one round did, and what is left. ``trouble``: why it stopped early, empty if it didn't."""
+
+    recorded: int
+    applied: int
+    waiting: int
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MadePrediction:
+    """An answer that a person may see. ``result``: regions; ``prompts``: the interactive context, if there is one."""
+
+    task_id: int
+    project_id: int | None
+    model_version: str
+    score: float | None
+    result: Sequence[Mapping[str, Any]]
+    prompts: Sequence[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskToReview:
+    """A task that needs a human. ``score``: the model's certainty, None if it has not answered; ``decision``: the
+    last reviewer's, if it sent the task back."""
+
+    task_id: int
+    project_id: int
+    score: float | None
+    model_version: str | None
+    decision: Decision | None
+
+
+class FeedbackStore:
+    """Safe for any number of threads and processes on one spool and one database."""
+
+    def __init__(self, engine: Engine, spool: Spool) -> None:
+        self._engine = engine
+        self._spool = spool
+        self._migrated = False
+
+    @classmethod
+    def open(cls, data_dir: Path, url: str | None = None) -> FeedbackStore:
+        """The store in ``data_dir``, or in the database at ``url``, which need not be up yet."""
+        return cls(database.connect(url or database.default_url(data_dir)), Spool(data_dir / "spool"))
+
+    # -- in
+
+    def record_event(self, payload: bytes | Mapping[str, Any]) -> None:
+        """Keep a webhook's body: it is on the disk when this returns. Raises FeedbackUnavailable."""
+        self._record(payload, "label-studio")
+
+    def record_predictions(self, predictions: Iterable[MadePrediction]) -> None:
+        """Note what people are about to see. Raises FeedbackUnavailable."""
+        made = [
+            {
+                "task": one.task_id,
+                "project": one.project_id,
+                "model_version": one.model_version,
+                "score": one.score,
+                "result": list(one.result),
+                "prompts": None if one.prompts is None else list(one.prompts),
+            }
+            for one in predictions
+        ]
+        self._record({"action": events.PREDICTIONS_MADE, "predictions": made}, OWN)
+
+    def record_review(self, review: ReviewGiven) -> None:
+        """Keep a reviewer's word on a task. Raises FeedbackUnavailable."""
+        self._record({"action": events.REVIEW_GIVEN, "review": review.model_dump(mode="json")}, OWN)
+
+    def record_task(self, project: Mapping[str, Any], task: Mapping[str, Any], fetched_at: datetime) -> None:
+        """Keep a task, with all its annotations and predictions, as Label Studio's API had it.
+
+        fetched_at: before the request was sent: an annotation heard of earlier and missing here was deleted.
+        Raises FeedbackUnavailable.
+        """
+        event = {"action": events.TASK_SYNCED, "project": project, "task": task, "fetched_at": fetched_at.isoformat()}
+        self._record(event, OWN)
+
+    def _record(self, payload: bytes | Mapping[str, Any], source: Source) -> None:
+        self._spool.put(payload if isinstance(payload, bytes) else events.canonical(payload), source)
+
+    # -- in the background
+
+    def process_pending(self) -> Progress:
+        """Bring what waits into the database and draw the consequences. Does nothing a second time.
+
+        While the database is down everything waits, and ``Progress.trouble`` says so.
+        """
+        recorded = applied = 0
+        trouble = ""
+        try:
+            self.migrate()
+            recorded = self._drain()
+            applied = self._apply_all()
+        except FeedbackUnavailable as error:
+            trouble = str(error)
+            log.warning("%d events wait: %s", len(self._spool), trouble)
+        return Progress(recorded, applied, len(self._spool), trouble)
+
+    def migrate(self) -> None:
+        """Make or update the tables, once. Raises FeedbackUnavailable."""
+        if not self._migrated:
+            database.migrate(self._engine)
+            self._migrated = True
+
+    def _drain(self) -> int:
+        recorded = 0
+        waiting = list(self._spool.waiting())
+        for start in range(0, len(waiting), BATCH):
+            batch = waiting[start : start + BATCH]
+            with writing(self._engine) as session:
+                recorded += sum(_insert(session, one) for one in batch)
+            for one in batch:
+                one.remove()
+        return recorded
+
+    def _apply_all(self) -> int:
+        applied = 0
+        while True:
+            with writing(self._engine) as session:
+                event = session.scalars(
+                    select(Event).where(Event.outcome.is_(None)).order_by(Event.id).limit(1)
+                ).first()
+                if event is None:
+                    return applied
+                _apply(session, event)
+            applied += 1
+
+    # -- out
+
+    def session(self) -> AbstractContextManager[Session]:
+        """To read the tables. Raises FeedbackUnavailable."""
+        self.migrate()
+        return reading(self._engine)
+
+    def tasks_to_review(
+        self, project_id: int, *, limit: int = 100, threshold: float | None = None
+    ) -> list[TaskToReview]:
+        """Tasks that need a human, the least certain first.
+
+        Those that nobody annotated and whose score is below ``threshold``, if there is one, and those that a reviewer
+        sent back. One that the model hasn't answered comes before all others. Raises FeedbackUnavailable.
+        """
+        newest = (
+            select(Prediction.task_id, func.max(Prediction.id).label("id"))
+            .join(Task, Task.id == Prediction.task_id)
+            .where(Task.project_id == project_id, Prediction.prompts.is_(None))
+            .group_by(Prediction.task_id)
+            .subquery()
+        )
+        ranked = select(
+            Review.task_id,
+            Review.decision,
+            func.row_number()
+            .over(partition_by=Review.task_id, order_by=(Review.at.desc(), Review.event_id.desc()))
+            .label("rank"),
+        ).subquery()
+        annotated = select(Annotation.id).where(Annotation.task_id == Task.id, ~Annotation.deleted).exists()
+        untouched = ranked.c.decision.is_(None) & ~annotated
+        if threshold is not None:
+            untouched &= Prediction.score.is_(None) | (Prediction.score < threshold)
+        query = (
+            select(Task.id, Prediction.score, Prediction.model_version, ranked.c.decision)
+            .outerjoin(newest, newest.c.task_id == Task.id)
+            .outerjoin(Prediction, Prediction.id == newest.c.id)
+            .outerjoin(ranked, (ranked.c.task_id == Task.id) & (ranked.c.rank == 1))
+            .where(Task.project_id == project_id, ~Task.deleted)
+            .where(untouched | ranked.c.decision.in_((Decision.REJECTED, Decision.FLAGGED)))
+            .order_by(Prediction.score.is_not(None), Prediction.score, Task.id)
+            .limit(limit)
+        )
+        with self.session() as session:
+            return [
+                TaskToReview(task, project_id, score, version, decision and Decision(decision))
+                for task, score, version, decision in session.execute(query)
+            ]
+
+    def audit(self, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Add a line that is never rewritten. Raises FeedbackUnavailable."""
+        self.migrate()
+        with writing(self._engine) as session:
+            _audit(session, actor, action, subject, details)
+
+
+def _audit(session: Session, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
+    line = AuditLine(at=datetime.now(UTC), actor=actor, action=action, subject=subject, details=dict(details))
+    session.add(line)
+
+
+def _insert(session: Session, waiting: Waiting) -> int:
+    """Record an event unless it is known; 1 if it was new."""
+    try:
+        raw = waiting.read()
+    except FileNotFoundError:
+        return 0  # another process has recorded it
+    try:
+        content = events.read(raw)
+        payload, action, refusal = events.canonical(content), str(content.get("action"))[:64], ""
+    except BadRequest as error:
+        payload, action, refusal = raw, UNREAD, str(error)
+    event = Event(
+        identity=events.sha256(waiting.source.encode() + payload),
+        source=waiting.source,
+        action=action,
+        received_at=waiting.received_at,
+        payload=zlib.compress(payload),
+        outcome=Outcome.REFUSED if refusal else None,
+        reason=refusal,
+    )
+    if session.scalar(select(Event.id).where(Event.identity == event.identity)) is not None:
+        return 0
+    session.add(event)
+    session.flush()
+    return 1
+
+
+def _apply(session: Session, event: Event) -> None:
+    """Draw an event's consequences; if something is wrong with it, that is its reason, and the next one goes on."""
+    event.reason = ""
+    try:
+        with session.begin_nested():
+            found = events.changes(events.read(zlib.decompress(event.payload)), own=event.source == OWN)
+            event.outcome, details = state.apply(session, event, found)
+    except OperationalError:
+        raise
+    except Exception as error:
+        if not isinstance(error, BadRequest):
+            log.exception("event %d (%s) can't be applied", event.id, event.action)
+        event.outcome, details = Outcome.REFUSED, {}
+        event.reason = str(error) if isinstance(error, BadRequest) else f"{type(error).__name__}: {error}"[:2000]
+    if event.action != events.PREDICTIONS_MADE:
+        outcome = {"outcome": event.outcome, "reason": event.reason}
+        _audit(session, event.source, event.action, f"event {event.id}", outcome | details)

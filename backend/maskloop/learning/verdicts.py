@@ -1,0 +1,166 @@
+"""What people did with a task's predictions: a pure function of its annotations and predictions.
+
+Label Studio keeps a predicted region's id and says in ``origin`` what became of it: ``prediction`` (kept as it was),
+``prediction-changed``, ``manual``. Annotations made through its API say nothing: then the regions are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from maskloop.geometry.masks import iou
+from maskloop.learning import regions
+from maskloop.learning.regions import Region, UnusableRegion
+from maskloop.learning.tables import Verdict
+
+Controls = Mapping[str, Mapping[str, object]]
+"""Control tags of the labeling configuration by name, as Label Studio parses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A prediction that a person could see. ``prompts``: ids of the prompts it answers, oldest first."""
+
+    id: int
+    label_studio_id: int | None
+    model_version: str
+    score: float | None
+    prompts: tuple[str, ...]
+    regions: tuple[Region, ...]
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """An annotation that was submitted and not deleted."""
+
+    id: int
+    parent_prediction: int | None
+    regions: tuple[Region, ...]
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One region's verdict; ``seen`` and ``before`` are the prediction and its region, if they are known."""
+
+    annotation_id: int
+    region_id: str
+    verdict: Verdict
+    iou: float | None = None
+    seen: Seen | None = None
+    before: Region | None = None
+    label: str | None = None
+    problem: str = ""
+
+    @property
+    def score(self) -> float | None:
+        """What the model thought of the predicted region."""
+        score = self.before.get("score") if self.before is not None else None
+        return float(score) if isinstance(score, int | float) else self.seen.score if self.seen else None
+
+    @property
+    def predicted_label(self) -> str | None:
+        return regions.label(self.before) if self.before is not None else None
+
+
+def judge(finals: Sequence[Final], predictions: Sequence[Seen], controls: Controls) -> list[Judged]:
+    """One verdict for each region of the annotations, and for each predicted region that was dropped."""
+    predicted = {region["id"]: (seen, region) for seen in by_age(predictions) for region in seen.regions}
+    judged = [_judge_final(final, region, predicted, controls) for final in finals for region in unique(final.regions)]
+    judged += _rejected(finals, predictions)
+    return list({(one.annotation_id, one.region_id): one for one in judged}.values())
+
+
+def by_age(predictions: Iterable[Seen]) -> list[Seen]:
+    return sorted(predictions, key=lambda seen: (seen.made_at, seen.id))
+
+
+def unique(found: Iterable[Region]) -> Collection[Region]:
+    """Regions that outline something, the last of those that share an id."""
+    return {region["id"]: region for region in found if regions.is_shape(region)}.values()
+
+
+def _judge_final(
+    final: Final, region: Region, predicted: Mapping[str, tuple[Seen, Region]], controls: Controls
+) -> Judged:
+    seen, before = predicted.get(region["id"], (None, None))
+    origin = region.get("origin")
+    problem = find_problem(region, controls)
+    overlap = None
+    if origin == "prediction" or (before is not None and origin != "prediction-changed" and same(before, region)):
+        verdict = Verdict.ACCEPTED
+    elif before is not None or origin == "prediction-changed":
+        verdict = Verdict.EDITED
+        if before is not None and not problem:
+            try:
+                overlap = overlap_of(before, region)
+            except UnusableRegion as error:
+                problem = str(error)
+    else:
+        verdict = Verdict.ADDED
+    return Judged(final.id, region["id"], verdict, overlap, seen, before, regions.label(region), problem)
+
+
+def same(before: Region, after: Region) -> bool:
+    return before["type"] == after["type"] and before.get("value") == after.get("value")
+
+
+def overlap_of(before: Region, after: Region) -> float:
+    """IoU of two regions of one image. Raises UnusableRegion."""
+    if regions.size(before) != regions.size(after):
+        (h, w), (height, width) = regions.size(before), regions.size(after)
+        raise UnusableRegion(
+            f"the region was predicted in an image of {w} x {h} pixels and is now of {width} x {height}"
+        )
+    return iou(regions.mask(before), regions.mask(after))
+
+
+def find_problem(region: Region, controls: Controls) -> str:
+    """Why a region can't be learned from, as far as its JSON tells; empty if it can. Masks are not decoded."""
+    name = region.get("from_name")
+    control = controls.get(name) if isinstance(name, str) else None
+    if controls and control is None:
+        return f"the labeling configuration has no control {name!r}"
+    label, known = regions.label(region), control.get("labels") if control else None
+    if label is not None and isinstance(known, Sequence) and known and label not in known:
+        return f"the labeling configuration has no label {label!r} in {name}"
+    try:
+        regions.check(region)
+    except UnusableRegion as error:
+        return str(error)
+    return ""
+
+
+def _rejected(finals: Sequence[Final], predictions: Sequence[Seen]) -> Iterator[Judged]:
+    """Regions that an annotation started from and lacks now, and last answers to clicks of which nothing was kept."""
+    parents = {seen.label_studio_id: seen for seen in predictions}
+    kept = {region["id"] for final in finals for region in unique(final.regions)}
+    for final in finals:
+        own = {region["id"] for region in unique(final.regions)}
+        if final.parent_prediction is not None and (parent := parents.get(final.parent_prediction)) is not None:
+            yield from (_reject(final, parent, region) for region in unique(parent.regions) if region["id"] not in own)
+    for chain in chains(predictions):
+        ids = {region["id"] for seen in chain for region in unique(seen.regions)}
+        judge_of = min(
+            (final for final in finals if final.received_at >= chain[-1].made_at),
+            key=lambda final: (final.received_at, final.id),
+            default=None,
+        )
+        if judge_of is not None and not ids & kept:
+            yield from (_reject(judge_of, chain[-1], region) for region in unique(chain[-1].regions))
+
+
+def _reject(final: Final, seen: Seen, region: Region) -> Judged:
+    return Judged(final.id, region["id"], Verdict.REJECTED, seen=seen, before=region)
+
+
+def chains(predictions: Iterable[Seen]) -> Collection[Sequence[Seen]]:
+    """Answers to the same growing list of prompts, oldest first: one chain for each object that was clicked."""
+    found: dict[str, list[Seen]] = {}
+    for seen in by_age(predictions):
+        if seen.prompts:
+            found.setdefault(seen.prompts[0], []).append(seen)
+    return found.values()

@@ -1,0 +1,364 @@
+"""Feedback is kept: every event once, whatever happens, and what it says of the model's masks."""
+
+import itertools
+import json
+import random
+import re
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from maskloop.learning.events import ReviewGiven
+from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.tables import (
+    Annotation,
+    AuditLine,
+    Decision,
+    Event,
+    Outcome,
+    Prediction,
+    Project,
+    RegionVerdict,
+    Task,
+    Verdict,
+)
+
+Json = dict[str, Any]
+Webhook = Callable[[str], Json]
+CAPTURES = Path(__file__).parent / "captures"
+START = datetime(2026, 11, 21, 8, tzinfo=UTC)
+PROJECT = {
+    "id": 7,
+    "title": "Pets",
+    "label_config": "<View/>",
+    "parsed_label_config": {
+        "box": {"type": "RectangleLabels", "to_name": ["image"], "inputs": [{"value": "image"}], "labels": ["Dog"]}
+    },
+}
+
+
+def box(region: str, x: float = 10, *, label: str = "Dog", **more: Any) -> Json:
+    value = {"x": x, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": [label]}
+    shape = {"id": region, "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
+    return shape | {"original_width": 100, "original_height": 50, "image_rotation": 0} | more
+
+
+def annotation(
+    *regions: Json, id: int = 1, task: int = 5, minute: int = 0, action: str = "CREATED", **more: Any
+) -> Json:
+    found = {"id": id, "task": task, "project": 7, "result": list(regions), "completed_by": 3, "lead_time": 4.5}
+    found |= {"updated_at": (START + timedelta(minutes=minute)).isoformat(), "was_cancelled": False} | more
+    seen = {"id": task, "project": 7, "data": {"image": "/data/upload/7/a.jpg"}}
+    return {"action": f"ANNOTATION_{action}", "annotation": found, "task": seen, "project": PROJECT}
+
+
+def deleted(*ids: int) -> Json:
+    return {"action": "ANNOTATIONS_DELETED", "annotations": [{"id": id} for id in ids], "project": PROJECT}
+
+
+def made(*regions: Json, task: int = 5, prompts: list[Json] | None = None, score: float = 0.8) -> MadePrediction:
+    return MadePrediction(task, 7, "v1", score, regions, prompts)
+
+
+def record(store: FeedbackStore, *found: Json) -> None:
+    for event in found:
+        store.record_event(event)
+    assert store.process_pending().trouble == ""
+
+
+def verdicts(store: FeedbackStore) -> dict[str, Verdict]:
+    with store.session() as session:
+        return {row.region_id: Verdict(row.verdict) for row in session.scalars(select(RegionVerdict))}
+
+
+def only(store: FeedbackStore) -> RegionVerdict:
+    with store.session() as session:
+        return session.scalars(select(RegionVerdict)).one()
+
+
+def count(store: FeedbackStore, table: type) -> int:
+    with store.session() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def outcomes(store: FeedbackStore) -> list[tuple[str | None, str]]:
+    with store.session() as session:
+        return [(event.outcome, event.reason) for event in session.scalars(select(Event).order_by(Event.id))]
+
+
+def test_every_webhook_of_label_studio_is_understood(store: FeedbackStore, webhook: Webhook) -> None:
+    record(store, *(webhook(path.stem.removeprefix("webhook_")) for path in sorted(CAPTURES.glob("webhook_*.json"))))
+    assert {outcome for outcome, _ in outcomes(store)} == {Outcome.APPLIED}
+    with store.session() as session:
+        assert session.get(Annotation, 1).deleted
+        assert session.get(Annotation, 7).skipped
+        assert session.get(Task, 11).data == {"image": "http://127.0.0.1:1/x.jpg"}
+        assert session.get(Project, 1).controls["brush"]["labels"] == ["Dog", "Cat"]
+
+
+def test_label_studios_origin_says_what_became_of_a_prediction(store: FeedbackStore, webhook: Webhook) -> None:
+    record(store, webhook("annotation_created_from_prediction"), webhook("annotation_created_prediction_changed"))
+    with store.session() as session:
+        rows = {(row.task_id, row.region_id): row for row in session.scalars(select(RegionVerdict))}
+    assert {key: row.verdict for key, row in rows.items()} == {
+        (1230, "b1230"): "accepted",
+        (1230, "stubR1"): "accepted",
+        (1228, "b1228"): "edited",
+        (1228, "stubR1"): "accepted",
+    }
+    assert rows[1230, "stubR1"].label == "Cat"
+    assert {row.reviewer_id for row in rows.values()} == {"1"}
+
+
+def test_a_verdict_names_the_prediction_and_its_version(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a"), box("b", 40), box("c", 70, score=0.6))])
+    record(store, annotation(box("a", origin="prediction"), box("b", 50, origin="prediction-changed"), box("d", 0)))
+    assert verdicts(store) == {"a": Verdict.ACCEPTED, "b": Verdict.EDITED, "d": Verdict.ADDED}
+    with store.session() as session:
+        edited = session.scalars(select(RegionVerdict).where(RegionVerdict.region_id == "b")).one()
+    assert (edited.model_version, edited.score, edited.label, edited.predicted_label) == ("v1", 0.8, "Dog", "Dog")
+    assert edited.iou == pytest.approx(1 / 3, abs=0.02)
+    assert edited.at == START
+
+
+def test_what_an_annotator_removed_from_the_prediction_was_rejected(store: FeedbackStore) -> None:
+    task = {"id": 5, "project": 7, "data": {}, "annotations": [], "predictions": []}
+    result = [box("a"), box("c", 70, score=0.6)]
+    task["predictions"] = [{"id": 90, "model_version": "v1", "score": 0.8, "result": result}]
+    store.record_task(PROJECT, task, START)
+    record(store, annotation(box("a", origin="prediction"), parent_prediction=90))
+    assert verdicts(store) == {"a": Verdict.ACCEPTED, "c": Verdict.REJECTED}
+    with store.session() as session:
+        rejected = session.scalars(select(RegionVerdict).where(RegionVerdict.region_id == "c")).one()
+    assert (rejected.score, rejected.model_version, rejected.label) == (0.6, "v1", None)
+
+
+def test_without_an_origin_the_regions_are_compared(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a"), box("b"))])
+    record(store, annotation(box("a"), box("b", 20)))
+    assert verdicts(store) == {"a": Verdict.ACCEPTED, "b": Verdict.EDITED}
+
+
+def test_clicks_are_judged_by_the_last_mask_they_gave(store: FeedbackStore) -> None:
+    first, second, other = {"id": "p1"}, {"id": "p2"}, {"id": "q1"}
+    store.record_predictions([made(box("a"), prompts=[first])])
+    store.record_predictions([made(box("b"), prompts=[first, second])])
+    store.record_predictions([made(box("x"), prompts=[other])])
+    record(store, annotation(box("b", origin="prediction")))
+    assert verdicts(store) == {"b": Verdict.ACCEPTED, "x": Verdict.REJECTED}
+    with store.session() as session:
+        accepted = session.scalars(select(RegionVerdict).where(RegionVerdict.region_id == "b")).one()
+        assert session.get(Prediction, accepted.prediction_id).prompts == [first, second]
+
+
+def test_a_mask_that_another_annotator_kept_was_not_rejected(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a"), prompts=[{"id": "p"}])])
+    record(store, annotation(id=1), annotation(box("a", origin="prediction"), id=2))
+    assert verdicts(store) == {"a": Verdict.ACCEPTED}
+
+
+def test_repeated_events_change_nothing(store: FeedbackStore) -> None:
+    found = [annotation(box("a")), annotation(box("a", 30), minute=1, action="UPDATED"), deleted(2)]
+    record(store, *found)
+    before = (outcomes(store), verdicts(store), count(store, AuditLine))
+    record(store, *found, *(json.loads(json.dumps(event, indent=1)) for event in reversed(found)))
+    store.record_event(json.dumps(found[0], indent=4).encode())
+    record(store)
+    assert (outcomes(store), verdicts(store), count(store, AuditLine)) == before
+
+
+def test_the_order_of_events_changes_nothing(tmp_path: Path) -> None:
+    found = [
+        annotation(box("a")),
+        annotation(box("a", 30), box("b"), minute=1, action="UPDATED"),
+        annotation(box("a", 50), minute=2, action="UPDATED"),
+        annotation(box("z"), id=2),
+        deleted(2),
+    ]
+    states = set()
+    for number, order in enumerate(random.Random(0).sample(list(itertools.permutations(found)), 12)):
+        store = FeedbackStore.open(tmp_path / str(number))
+        for event in order:
+            record(store, event)
+        with store.session() as session:
+            kept = session.get(Annotation, 1)
+            states.add((json.dumps(kept.result), kept.updated_at, tuple(verdicts(store).items())))
+            assert session.get(Annotation, 2).deleted
+    assert len(states) == 1
+    assert '"x": 50' in states.pop()[0]
+
+
+def test_a_skipped_task_has_no_verdicts(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a"))])
+    record(store, annotation(box("a"), was_cancelled=True))
+    assert verdicts(store) == {}
+    assert store.tasks_to_review(7) == []
+
+
+def test_secrets_in_a_webhook_are_not_kept(tmp_path: Path, webhook: Webhook) -> None:
+    event = webhook("start_training")
+    event["project"] |= {"token": "s3cr3t-t0ken", "task_data_password": "hunter-22"}
+    store = FeedbackStore.open(tmp_path)
+    record(store, event)
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    with store.session() as session:
+        payload = session.scalars(select(Event)).one().payload
+    assert b"START_TRAINING" in zlib.decompress(payload)
+    for secret in (b"s3cr3t-t0ken", b"hunter-22"):
+        assert secret not in kept
+        assert secret not in zlib.decompress(payload)
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (b"{", "isn't JSON"),
+        (b"[1]", "is a JSON object, not list"),
+        (b"{}", "has no action"),
+        ({"action": "ANNOTATION_CREATED"}, "holds no task"),
+        (annotation() | {"annotation": {"id": "one"}}, "id: Input should be a valid integer"),
+        (annotation(id=1 << 70), "(?i)overflow|int too large|out of range|too large"),
+    ],
+)
+def test_what_is_wrong_with_an_event_is_recorded_and_the_next_one_goes_on(
+    store: FeedbackStore, event: Any, reason: str
+) -> None:
+    store.record_event(event)
+    record(store, annotation(box("a"), id=2))
+    (refused, applied) = outcomes(store)
+    assert refused[0] == Outcome.REFUSED
+    assert re.search(reason, refused[1])
+    assert applied == (Outcome.APPLIED, "")
+
+
+def test_a_webhooks_sender_cannot_pass_for_maskloop(store: FeedbackStore) -> None:
+    review = ReviewGiven(task_id=5, reviewer_id="eve", decision=Decision.APPROVED, timestamp=START)
+    record(store, {"action": "REVIEW_GIVEN", "review": review.model_dump(mode="json")})
+    assert outcomes(store) == [(Outcome.IGNORED, "")]
+
+
+@pytest.mark.parametrize(
+    ("region", "problem"),
+    [
+        (box("a", label="Cat"), "no label 'Cat'"),
+        (box("a", from_name="gone"), "no control 'gone'"),
+        (box("a", original_width=None), "image size is None x 50"),
+        (box("a") | {"value": {"x": 1}}, "malformed"),
+        (
+            box("a") | {"type": "brushlabels", "value": {"format": "rle", "rle": [0, 0, 0, 16, 1, 2]}},
+            "has 4 pixels and its image 100 x 50",
+        ),
+    ],
+)
+def test_a_region_that_cannot_be_learned_from_says_why(store: FeedbackStore, region: Json, problem: str) -> None:
+    record(store, annotation(region))
+    assert problem in only(store).problem
+
+
+def test_a_prediction_made_at_another_size_cannot_be_compared(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a", original_width=200))])
+    record(store, annotation(box("a", 30, origin="prediction-changed")))
+    assert only(store).verdict == Verdict.EDITED
+    assert only(store).iou is None
+    assert "200 x 50" in only(store).problem
+
+
+def test_an_annotation_of_5000_regions_is_kept_whole(store: FeedbackStore) -> None:
+    record(store, annotation(*(box(f"r{number}", number % 80) for number in range(5000))))
+    assert count(store, RegionVerdict) == 5000
+
+
+def test_while_the_database_is_down_events_wait(tmp_path: Path, url: str) -> None:
+    down = FeedbackStore.open(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    down.record_event(annotation(box("a")))
+    progress = down.process_pending()
+    assert progress.waiting == 1
+    assert "can't be used" in progress.trouble
+    up = FeedbackStore.open(tmp_path, url)
+    assert up.process_pending().recorded == 1
+    assert up.process_pending().waiting == 0
+    assert verdicts(up) == {"a": Verdict.ADDED}
+
+
+def test_a_process_killed_between_any_two_steps_loses_and_doubles_nothing(store: FeedbackStore, tmp_path: Path) -> None:
+    store.record_event(annotation(box("a")))
+    (waiting,) = store._spool.waiting()
+    payload = waiting.read()
+    store.migrate()
+    store._drain()
+    waiting.path.write_bytes(payload)  # killed after the commit, before the file was removed
+    again = FeedbackStore(store._engine, store._spool)
+    assert again.process_pending().waiting == 0
+    assert count(again, Event) == 1
+    assert verdicts(again) == {"a": Verdict.ADDED}
+
+
+def test_many_processes_may_record_and_process_at_once(store: FeedbackStore) -> None:
+    found = [annotation(box(f"r{number}"), id=number, task=number) for number in range(40)]
+
+    def work(part: int) -> None:
+        own = FeedbackStore(store._engine, store._spool)
+        for event in found[part::4] * 2:
+            own.record_event(event)
+            own.process_pending()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    store.process_pending()
+    assert outcomes(store) == [(Outcome.APPLIED, "")] * 40
+    assert len(verdicts(store)) == 40
+
+
+def test_a_reviewers_word_is_kept_with_an_audit_line(store: FeedbackStore) -> None:
+    review = ReviewGiven(task_id=5, reviewer_id="ann", decision=Decision.FLAGGED, comment="two dogs", timestamp=START)
+    record(store, annotation(box("a")))
+    store.record_review(review)
+    store.record_review(review)
+    store.process_pending()
+    with store.session() as session:
+        actions = session.scalars(select(AuditLine.action).order_by(AuditLine.id)).all()
+    assert actions == ["ANNOTATION_CREATED", "REVIEW_GIVEN"]
+
+
+def test_the_least_certain_task_comes_first(store: FeedbackStore) -> None:
+    tasks = [{"id": number, "project": 7, "data": {}} for number in range(1, 8)]
+    record(store, {"action": "TASKS_CREATED", "tasks": tasks, "project": PROJECT})
+    scores = {1: 0.9, 2: 0.3, 3: 0.6, 4: 0.1, 6: 0.5, 7: 0.95}
+    store.record_predictions([made(box(f"r{task}"), task=task, score=score) for task, score in scores.items()])
+    for task, decision in {6: Decision.APPROVED, 7: Decision.FLAGGED}.items():
+        store.record_review(ReviewGiven(task_id=task, reviewer_id="ann", decision=decision, timestamp=START))
+    record(store, annotation(box("a"), task=4))
+    assert [(task.task_id, task.score) for task in store.tasks_to_review(7)] == [
+        (5, None),
+        (2, 0.3),
+        (3, 0.6),
+        (1, 0.9),
+        (7, 0.95),
+    ]
+    assert [task.task_id for task in store.tasks_to_review(7, threshold=0.5)] == [5, 2, 7]
+    assert [task.task_id for task in store.tasks_to_review(7, limit=2)] == [5, 2]
+    assert store.tasks_to_review(8) == []
+
+
+def test_synchronising_finds_what_happened_while_nobody_listened(store: FeedbackStore) -> None:
+    record(store, annotation(box("a"), id=1), annotation(box("b"), id=2))
+    found = {"id": 2, "result": [box("b", 60)], "completed_by": {"id": 8}, "updated_at": "2026-11-21T09:00:00Z"}
+    task = {"id": 5, "project": 7, "data": {"image": "x"}, "annotations": [found], "predictions": []}
+    for _ in range(2):
+        store.record_task(PROJECT, task, datetime.now(UTC))
+        store.process_pending()
+    assert verdicts(store) == {"b": Verdict.ADDED}
+    assert only(store).reviewer_id == "8"
+
+
+def test_a_task_deleted_before_we_heard_of_it_stays_deleted(store: FeedbackStore) -> None:
+    tasks = [{"id": 5, "project": 7, "data": {}}]
+    record(store, {"action": "TASKS_DELETED", "tasks": [{"id": 5}]})
+    record(store, {"action": "TASKS_CREATED", "tasks": tasks, "project": PROJECT})
+    assert store.tasks_to_review(7) == []
