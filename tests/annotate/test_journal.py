@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskloop.annotate.journal import Journal
-from maskloop.annotate.values import Annotated, AnnotateError
+from maskloop.annotate.values import Annotated, AnnotateError, Source
 
 MakePhoto = Callable[..., Annotated]
 OPTIONS: dict[str, Any] = {"points": 32, "classes": ["cat"]}
@@ -24,7 +24,7 @@ OPTIONS: dict[str, Any] = {"points": 32, "classes": ["cat"]}
 
 def reopen(path: Path) -> list[str]:
     with Journal(path, OPTIONS) as journal:
-        return [photo.source.name for photo in journal.select([f"/photos/{name}" for name in "abcd"])]
+        return [photo.source.name for photo in journal.select([Source(f"/photos/{name}", name) for name in "abcd"])]
 
 
 def test_what_was_added_is_there_after_reopening(tmp_path: Path, make_photo: MakePhoto) -> None:
@@ -33,7 +33,7 @@ def test_what_was_added_is_there_after_reopening(tmp_path: Path, make_photo: Mak
         journal.add([photo])
     with Journal(tmp_path / "deep" / "j", OPTIONS) as journal:
         assert photo.source.reference in journal
-        assert list(journal.select([photo.source.reference])) == [photo]
+        assert list(journal.select([photo.source])) == [photo]
 
 
 def test_photos_come_back_in_the_order_asked_for_and_only_those(tmp_path: Path, make_photo: MakePhoto) -> None:
@@ -147,4 +147,5 @@ def test_names_of_any_bytes_survive(tmp_path: Path, make_photo: MakePhoto) -> No
     with Journal(tmp_path / "j", OPTIONS) as journal:
         journal.add([make_photo(name)])
     with Journal(tmp_path / "j", OPTIONS) as journal:
-        assert [photo.source.name for photo in journal.select([f"/photos/{name}"])] == [name]
+        source = Source(f"/photos/{name}", name)
+        assert [photo.source for photo in journal.select([source])] == [source]

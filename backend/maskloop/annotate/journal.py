@@ -9,19 +9,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from maskloop.annotate.values import Annotated, AnnotateError
+from maskloop.annotate.values import Annotated, AnnotateError, Source
 
 VERSION = 1
 
 
 class Journal:
-    """The photos done so far; iterate it for them, in the order of ``select``.
+    """The photos done so far.
 
     Raises :class:`AnnotateError` when the file can't be written, is in use by another run, or was made with
     ``options`` other than these.
@@ -62,9 +62,11 @@ class Journal:
             self._offsets[reference] = self._end
             self._end += len(line)
 
-    def select(self, references: Iterable[str]) -> Selection:
-        """The photos among ``references`` that are done, read from disk each time they are iterated."""
-        return Selection(self.path, [self._offsets[each] for each in references if each in self._offsets])
+    def select(self, photos: Iterable[Source]) -> Selection:
+        """Those of ``photos`` that are done, under the names that they have here."""
+        return Selection(
+            self.path, [(each, self._offsets[each.reference]) for each in photos if each.reference in self]
+        )
 
     def _lock(self) -> None:
         try:
@@ -127,20 +129,20 @@ class Journal:
 
 
 class Selection:
-    """Photos of a journal, as often as they are iterated, one in memory at a time."""
+    """Photos of a journal, read from disk each time they are iterated, one in memory at a time."""
 
-    def __init__(self, path: Path, offsets: list[int]) -> None:
+    def __init__(self, path: Path, places: Sequence[tuple[Source, int]]) -> None:
         self._path = path
-        self._offsets = offsets
+        self._places = places
 
     def __len__(self) -> int:
-        return len(self._offsets)
+        return len(self._places)
 
     def __iter__(self) -> Iterator[Annotated]:
         with self._path.open("rb") as file:
-            for offset in self._offsets:
+            for source, offset in self._places:
                 file.seek(offset)
-                yield Annotated.from_json(json.loads(file.readline()))
+                yield Annotated.of(source, json.loads(file.readline()))
 
 
 def _line(document: dict[str, Any]) -> bytes:

@@ -81,10 +81,11 @@ class Annotated:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> Annotated:
+    def of(cls, source: Source, found: dict[str, Any]) -> Annotated:
+        """``found`` is the JSON of all but the source."""
         return cls(
-            source=Source(**document["source"]),
-            size=ImageSize(*document["size"]),
-            segments=tuple(Segment(**{**segment, "box": tuple(segment["box"])}) for segment in document["segments"]),
-            problems=tuple(document["problems"]),
+            source,
+            ImageSize(*found["size"]),
+            tuple(Segment(**{**segment, "box": tuple(segment["box"])}) for segment in found["segments"]),
+            tuple(found["problems"]),
         )

@@ -1,0 +1,92 @@
+"""The files of each format. Photos are iterated as often as it takes, one in memory at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from maskloop.annotate import coco, yolo
+from maskloop.annotate.output import LocalOutput, Output, open_output
+from maskloop.annotate.sources import is_url, read
+from maskloop.annotate.values import Annotated
+
+Photos = Literal["auto", "link", "copy", "none"]
+"""How a YOLO folder gets its photos; ``auto`` links where both are on this machine, and copies elsewhere."""
+NO_LIMIT = 1 << 62
+
+
+class Format(Protocol):
+    def write(self, output: Output, photos: Iterable[Annotated]) -> None:
+        """Raises AnnotateError where ``output`` can't be written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Coco:
+    """One JSON file. classes: in the order of their ids, from 1."""
+
+    classes: Sequence[str]
+    file: str = "annotations.json"
+
+    def write(self, output: Output, photos: Iterable[Annotated]) -> None:
+        output.write(self.file, (piece.encode() for piece in coco.document(photos, self.classes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Yolo:
+    """``images/``, ``labels/`` and, last, ``data.yaml``.
+
+    classes: in the order of their numbers, from 0. tolerance: of polygons, pixels.
+    """
+
+    classes: Sequence[str]
+    shape: yolo.Shape = "polygons"
+    tolerance: float = 1.0
+    photos: Photos = "auto"
+
+    def write(self, output: Output, photos: Iterable[Annotated]) -> None:
+        numbers = {label: number for number, label in enumerate(self.classes)}
+        for photo, (image, label_file) in zip(photos, yolo.files(photos), strict=True):
+            self._bring(output, photo.source.reference, f"{yolo.IMAGES}/{image}")
+            lines = yolo.labels(photo, numbers, self.shape, self.tolerance)
+            output.write(f"{yolo.LABELS}/{label_file}", [lines.encode()])
+        output.write("data.yaml", [yolo.data_yaml(self.classes).encode()])
+
+    def _bring(self, output: Output, reference: str, name: str) -> None:
+        here = isinstance(output, LocalOutput) and not is_url(reference)
+        how = ("link" if here else "copy") if self.photos == "auto" else self.photos
+        if how == "link" and isinstance(output, LocalOutput):
+            output.link(name, Path(reference))
+        elif how == "copy" and not output.exists(name):
+            output.write(name, [read(reference, NO_LIMIT)])
+
+
+def save_coco(photos: Iterable[Annotated], path: str | os.PathLike[str], classes: Sequence[str] = ()) -> None:
+    """A JSON file in COCO's format, here or at a URL. classes: in the order of their ids; by default as they come.
+
+    Raises AnnotateError if it can't be written.
+    """
+    folder, _, file = os.fspath(path).rpartition("/")
+    Coco(classes or classes_of(photos), file).write(open_output(folder or "."), photos)
+
+
+def save_yolo(
+    photos: Iterable[Annotated],
+    folder: str | os.PathLike[str],
+    classes: Sequence[str] = (),
+    *,
+    shape: yolo.Shape = "polygons",
+) -> None:
+    """A folder in YOLO's format, here or at a URL. classes: in the order of their numbers; by default as they come.
+
+    Raises AnnotateError if it can't be written.
+    """
+    Yolo(classes or classes_of(photos), shape).write(open_output(os.fspath(folder)), photos)
+
+
+def classes_of(photos: Iterable[Annotated]) -> list[str]:
+    """The labels in these photos, in the order in which they come."""
+    return list(dict.fromkeys(segment.label for photo in photos for segment in photo.segments))

@@ -1,0 +1,138 @@
+"""Where jobs are done: in this process, in processes of this machine, or by the workers of a cluster."""
+
+from __future__ import annotations
+
+import functools
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from hashlib import sha256
+from multiprocessing.connection import wait
+from typing import Any, Protocol
+
+from maskloop.annotate.work import KIND, Job, Worker
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.jobs import Ticket, WorkerLost
+from maskloop.dispatch.queues import QueueName
+from maskloop.errors import QueueFull
+from maskloop.settings import Settings
+
+Answer = list[dict[str, Any]]
+"""What a :class:`~maskloop.annotate.work.Worker` returns."""
+MakeWorker = Callable[[Settings], Worker]
+Deaths = (BrokenExecutor, WorkerLost)
+"""Raised by a job whose process ended before it did."""
+
+
+class Pool(Protocol):
+    @property
+    def slots(self) -> int:
+        """Jobs worth having under way at once."""
+        ...
+
+    def submit(self, job: Job) -> Future[Answer]:
+        """The future raises one of ``Deaths``, or a MaskloopError that would keep every job from being done."""
+        ...
+
+    def close(self) -> None:
+        """Waits for the jobs under way; those that are not begun never are."""
+        ...
+
+
+class InProcess:
+    """One job at a time, in a thread of this process."""
+
+    slots = 1
+
+    def __init__(self, make: MakeWorker, settings: Settings) -> None:
+        self._make, self._settings = make, settings
+        self._executor = ThreadPoolExecutor(self.slots)
+
+    def submit(self, job: Job) -> Future[Answer]:
+        return self._executor.submit(_do, self._make, self._settings, job.to_json())
+
+    def close(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+
+class Processes:
+    """Processes of this machine, each with a worker of its own, made once. ``make`` is a module's function."""
+
+    def __init__(self, make: MakeWorker, settings: Settings, count: int) -> None:
+        self.slots = count + 1
+        self._count = count
+        self._make, self._settings = make, settings
+        self._executor = self._start()
+
+    def submit(self, job: Job) -> Future[Answer]:
+        try:
+            return self._executor.submit(_do, self._make, self._settings, job.to_json())
+        except BrokenExecutor:
+            self._executor.shutdown()
+            self._executor = self._start()
+            return self._executor.submit(_do, self._make, self._settings, job.to_json())
+
+    def close(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"), _live_as_long_as_the_parent)
+
+
+class Cluster:
+    """The batch workers of ``maskloop worker``, which must reach the photos under the same paths or URLs."""
+
+    def __init__(self, dispatcher: Dispatcher, slots: int) -> None:
+        self.slots = slots
+        self._dispatcher = dispatcher
+        self._executor = ThreadPoolExecutor(slots)
+        self._closing = threading.Event()
+
+    def submit(self, job: Job) -> Future[Answer]:
+        return self._executor.submit(self._do, job.to_json())
+
+    def close(self) -> None:
+        self._closing.set()
+        self._executor.shutdown(cancel_futures=True)
+
+    def _do(self, payload: dict[str, Any]) -> Answer:
+        """A job that an earlier run, killed since, left in the queue or under way is joined, not done again."""
+        answer: Answer = self._dispatcher.wait(self._enqueue(payload))
+        return answer
+
+    def _enqueue(self, payload: dict[str, Any]) -> Ticket:
+        key = sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+        while True:
+            try:
+                return self._dispatcher.submit(
+                    KIND, payload, queue=QueueName.BATCH, deadline=None, key=f"{KIND}:{key}", on_same_key="join"
+                )
+            except QueueFull as full:
+                if self._closing.wait(full.retry_after):
+                    raise
+
+
+@functools.cache
+def _worker(make: MakeWorker, settings: Settings) -> Worker:
+    return make(settings)
+
+
+def _do(make: MakeWorker, settings: Settings, payload: dict[str, Any]) -> Answer:
+    return _worker(make, settings)(payload)
+
+
+def _live_as_long_as_the_parent() -> None:
+    """Ctrl-C is for the parent, which lets the jobs under way end; its death ends this process too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
