@@ -112,8 +112,9 @@ def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
 
 
 def origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    """Scheme, host and port of ``url``; the scheme's own port where none is given."""
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+    """Scheme, host (in ASCII, without brackets) and port of ``url``; the scheme's own port where none is given."""
+    port = {"http": 80, "https": 443}.get(url.scheme) if url.port is None else url.port
+    return url.scheme, url.raw_host.decode("ascii"), port
 
 
 def lifetime(jwt: str) -> float:

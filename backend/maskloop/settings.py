@@ -6,10 +6,10 @@ The README's table of settings is made from this class: the description of a fie
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, HttpUrl, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CHECKOUT_WEIGHTS = Path(__file__).parents[2] / "weights"
 
@@ -58,9 +58,10 @@ class Settings(BaseSettings):
     basic_auth_user: str | None = Field(None, description="User name that Label Studio must send; none: no check.")
     basic_auth_pass: SecretStr | None = Field(None, description="Password that Label Studio must send.")
 
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Hosts besides Label Studio's to fetch images from; `*.example.org` takes subdomains.",
+        description="Hosts besides Label Studio's to fetch images from, with commas between: `example.org`, "
+        "`*.example.org` (its subdomains), `*`; with `:port`, or meaning the ports 80 and 443.",
     )
     allow_private_addresses: bool = Field(
         False,
@@ -93,3 +94,8 @@ class Settings(BaseSettings):
     max_waiting_clicks: int = Field(64, gt=0, description="Clicks that may wait before new ones are turned away.")
     max_waiting_tasks: int = Field(100_000, gt=0, description="Tasks that may wait for pre-annotation.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
