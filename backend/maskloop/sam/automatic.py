@@ -1,0 +1,206 @@
+"""Everything in an image: a grid of clicks, the good masks among their answers, no duplicates.
+
+The method and the parameters are those of Segment Anything's automatic generator,
+https://arxiv.org/abs/2304.02643, section 5 and appendix B. What differs is where the work is done: a mask is judged
+by its predicted score first, then by its stability and box in the encoder's 1024 square and only around the object;
+the image's own size is left to the masks that stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskloop.geometry import boxes, masks
+from maskloop.sam.crops import Crop, crops, point_grid
+from maskloop.sam.masks import stability_score, upscale
+from maskloop.sam.preprocess import resized
+from maskloop.sam.proposals import Proposals
+from maskloop.sam.protocols import Decoder, EncoderDecoder
+from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, Embedding, Image, ImageSize, Mask, Prompt
+
+STEP = IMAGE_SIDE // LOGITS_SIDE
+"""Pixels of the square for one of the logits."""
+BATCH = 64
+"""Prompts decoded at once."""
+CROP_EDGE = 20.0
+"""A box within so many pixels of its crop's edge is cut off, unless the image ends there too."""
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticSettings:
+    """Parameters of the official generator, by its names and with its defaults; thresholds from 0 to 1.
+
+    points_per_side: of the grid of clicks.
+    pred_iou_thresh: masks of a lower predicted score are dropped.
+    stability_score_thresh, stability_score_offset: and those that change more when the logits' threshold moves.
+    box_nms_thresh: and those whose box has this IoU with that of a better one.
+    crop_n_layers: 1 looks again at the four quarters of the image, 2 at the sixteenths too, and so on.
+    crop_nms_thresh: like ``box_nms_thresh``, for masks of different crops.
+    crop_overlap_ratio: how far neighbouring crops overlap, of the image's shorter side.
+    crop_n_points_downscale_factor: each layer has so many times fewer points a side in each crop.
+    min_mask_region_area: holes and islands of fewer pixels are filled and removed.
+    """
+
+    points_per_side: int = 32
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    min_mask_region_area: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("points_per_side", 1), ("crop_n_layers", 0), ("crop_n_points_downscale_factor", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}")
+
+
+def everything(decoder: Decoder, embedding: Embedding, settings: AutomaticSettings) -> list[Mask]:
+    """All objects that one embedding gives, best score first. Takes no crops: those need the image."""
+    return list(propose(decoder, embedding, settings))
+
+
+def everything_in(network: EncoderDecoder, image: Image, settings: AutomaticSettings) -> list[Mask]:
+    """All objects of an image, best score first, crops included."""
+    return list(propose_in(network, image, settings))
+
+
+def propose(decoder: Decoder, embedding: Embedding, settings: AutomaticSettings) -> Proposals:
+    """``everything`` as one compact value; large images need memory for one mask at a time."""
+    size = embedding.size
+    whole = replace(settings, crop_n_layers=0)
+    found = _find(decoder, embedding, Crop(0, 0, size.width, size.height, 0), size, whole)
+    return _finish(found, size, whole)
+
+
+def propose_in(network: EncoderDecoder, image: Image, settings: AutomaticSettings) -> Proposals:
+    """``everything_in`` as one compact value."""
+    size = ImageSize(*image.shape[:2])
+    found: list[Candidate] = []
+    for crop in crops(size, settings.crop_n_layers, settings.crop_overlap_ratio):
+        (embedding,) = network.encode([np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1])])
+        found += _find(network, embedding, crop, size, settings)
+    if settings.crop_n_layers:
+        smallest_first = [-float(candidate.crop.size.width * candidate.crop.size.height) for candidate in found]
+        found = _without_duplicates(found, smallest_first, settings.crop_nms_thresh)
+    return _finish(found, size, settings)
+
+
+class Candidate(NamedTuple):
+    """One of the decoder's masks that may be an object.
+
+    logits: float32 (256, 256), of its crop. score: predicted. box: float32 (4,), in pixels of the image.
+    """
+
+    logits: NDArray[np.float32]
+    score: float
+    box: NDArray[np.float32]
+    crop: Crop
+
+
+def _find(
+    decoder: Decoder, embedding: Embedding, crop: Crop, image: ImageSize, settings: AutomaticSettings
+) -> list[Candidate]:
+    """What one crop gives, without duplicates, best score first."""
+    per_side = settings.points_per_side // settings.crop_n_points_downscale_factor**crop.layer
+    points = point_grid(max(per_side, 1)) * np.array([crop.size.width, crop.size.height], np.float32)
+    found = [
+        candidate
+        for start in range(0, len(points), BATCH)
+        for candidate in _judged(decoder, embedding, points[start : start + BATCH], crop, settings)
+        if not _is_cut_off(candidate.box, crop, image)
+    ]
+    return _without_duplicates(found, [candidate.score for candidate in found], settings.box_nms_thresh)
+
+
+def _judged(
+    decoder: Decoder, embedding: Embedding, points: NDArray[np.float32], crop: Crop, settings: AutomaticSettings
+) -> Iterator[Candidate]:
+    """The masks for clicks at these points that pass the thresholds."""
+    clicks = [Prompt(point[None], np.ones(1, np.int8)) for point in points]
+    for answer in decoder.decode(embedding, clicks, multimask=True):
+        for logits, score in zip(answer.logits, answer.scores, strict=True):
+            if score <= settings.pred_iou_thresh:
+                continue
+            outline = _outline(logits, crop.size, settings.stability_score_offset)
+            if outline.box is not None and outline.stability >= settings.stability_score_thresh:
+                box = outline.box + np.array([crop.x0, crop.y0, crop.x0, crop.y0], np.float32)
+                yield Candidate(logits.copy(), float(score), box, crop)
+
+
+class Outline(NamedTuple):
+    """Stability of a mask, and its box in pixels of what was encoded; None if the mask is empty."""
+
+    stability: float
+    box: NDArray[np.float32] | None
+
+
+def _outline(logits: NDArray[np.float32], size: ImageSize, offset: float) -> Outline:
+    """Measured in the 1024 square, where the logits' own 256 are too coarse, and only around the object."""
+    height, width = resized(size)
+    visible = logits[: -(-height // STEP), : -(-width // STEP)]
+    x0, y0, x1, y1 = boxes.of_mask(visible > -offset)
+    x0, y0 = max(x0 - 2, 0), max(y0 - 2, 0)
+    around = visible[y0 : y1 + 2, x0 : x1 + 2]
+    rows, columns = around.shape
+    upscaled = cv2.resize(around, (columns * STEP, rows * STEP), interpolation=cv2.INTER_LINEAR)
+    fine = np.asarray(upscaled, np.float32)[: height - y0 * STEP, : width - x0 * STEP]
+    box = np.array(boxes.of_mask(fine > 0), np.float32)
+    if not box.any():
+        return Outline(0.0, None)
+    scale = np.array([size.width / width, size.height / height] * 2, np.float32)
+    box += np.array([x0 * STEP, y0 * STEP] * 2, np.float32)
+    return Outline(float(stability_score(fine, offset)), box * scale)
+
+
+def _is_cut_off(box: NDArray[np.float32], crop: Crop, image: ImageSize) -> bool:
+    near_crop = np.abs(box - np.array(crop[:4])) <= CROP_EDGE
+    near_image = np.abs(box - np.array([0, 0, image.width, image.height])) <= CROP_EDGE
+    return bool((near_crop & ~near_image).any())
+
+
+def _without_duplicates(found: list[Candidate], ranks: list[float], threshold: float) -> list[Candidate]:
+    kept = boxes.nms([candidate.box for candidate in found], ranks, threshold)
+    return [found[index] for index in kept]
+
+
+def _finish(found: list[Candidate], size: ImageSize, settings: AutomaticSettings) -> Proposals:
+    """Masks at the image's size, small holes and islands cleared."""
+    proposals = Proposals.of((_mask(candidate, size) for candidate in found), size)
+    if settings.min_mask_region_area:
+        threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
+        proposals = _cleared(proposals, settings.min_mask_region_area, threshold)
+    return proposals
+
+
+def _mask(candidate: Candidate, size: ImageSize) -> Mask:
+    crop = candidate.crop
+    pixels = upscale(candidate.logits, crop.size)
+    if crop.size != size:
+        whole = np.zeros(size, bool)
+        whole[crop.y0 : crop.y1, crop.x0 : crop.x1] = pixels
+        pixels = whole
+    return Mask(pixels, candidate.score)
+
+
+def _cleared(proposals: Proposals, area: int, threshold: float) -> Proposals:
+    """Masks without holes and islands under ``area`` pixels; of duplicates the one stays that needed no change."""
+    whole: list[float] = []
+
+    def clear() -> Iterator[Mask]:
+        for mask in proposals:
+            pixels = masks.without_small_regions(mask.pixels, area)
+            whole.append(float(np.array_equal(pixels, mask.pixels)))
+            yield Mask(pixels, mask.score)
+
+    cleared = Proposals.of(clear(), proposals.size)
+    return cleared.chosen(np.sort(boxes.nms(cleared.boxes, whole, threshold)))

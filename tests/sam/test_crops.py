@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from maskloop.sam.crops import Crop, crops, point_grid
+from maskloop.sam.values import ImageSize
+
+
+def test_the_grid_is_the_centres_of_cells_in_row_order() -> None:
+    assert point_grid(1).tolist() == [[0.5, 0.5]]
+    assert point_grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+
+
+@pytest.mark.parametrize("size", [ImageSize(426, 640), ImageSize(1500, 1000), ImageSize(37, 53)])
+def test_each_layer_of_crops_covers_the_image(size: ImageSize) -> None:
+    found = list(crops(size, 2, 512 / 1500))
+    assert found[0] == Crop(0, 0, size.width, size.height, 0)
+    assert [crop.layer for crop in found] == [0] + [1] * 4 + [2] * 16
+    for layer in (1, 2):
+        seen = np.zeros(size, int)
+        for crop in found:
+            if crop.layer == layer:
+                seen[crop.y0 : crop.y1, crop.x0 : crop.x1] += 1
+                assert crop.size == (crop.y1 - crop.y0, crop.x1 - crop.x0)
+        assert seen.min() >= 1
+        assert seen.max() == 4, "neighbours overlap"
+
+
+def test_quarters_are_those_of_the_official_generator() -> None:
+    assert [crop[:4] for crop in crops(ImageSize(426, 640), 1, 512 / 1500)] == [
+        (0, 0, 640, 426),
+        (0, 0, 393, 286),
+        (0, 141, 393, 426),
+        (248, 0, 640, 286),
+        (248, 141, 640, 426),
+    ]
