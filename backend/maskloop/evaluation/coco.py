@@ -1,0 +1,197 @@
+"""Ground truth in COCO's format: https://cocodataset.org/#format-data (object detection)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pil
+from PIL import ImageOps
+from pycocotools import mask as coco_mask
+from pydantic import BaseModel, Field, ValidationError
+
+from maskloop.errors import BadRequest, ImageUnavailable, ImageUnreadable
+from maskloop.sam.values import Image, ImageSize
+
+SMALLEST_OBJECT = 100
+"""Objects of fewer mask pixels are left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroundTruth:
+    """One annotated object.
+
+    rle: COCO's compressed run lengths of its mask, (height, width) of the photo.
+    box: float32 (4,), x0 y0 x1 y1 in pixels, as annotated.
+    """
+
+    rle: dict[str, Any]
+    box: NDArray[np.float32]
+    category: int
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """bool (height, width) of the photo; decoded at each use."""
+        mask: NDArray[np.bool_] = coco_mask.decode(self.rle).astype(bool)
+        return mask
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(coco_mask.area(self.rle))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """One annotated photo. Its objects are those of at least 100 pixels that are no crowd."""
+
+    path: Path
+    size: ImageSize
+    objects: tuple[GroundTruth, ...]
+
+    def read(self) -> Image:
+        """Pixels as they were annotated: as stored, or upright by EXIF if only that has the annotated size.
+
+        Raises ImageUnreadable if the file is no image, BadRequest if it has another size than annotated.
+        """
+        try:
+            with Pil.open(self.path) as stored:
+                for image in (stored, ImageOps.exif_transpose(stored)):
+                    if (image.height, image.width) == self.size:
+                        return np.array(image.convert("RGB"))
+        except (OSError, Pil.DecompressionBombError) as error:
+            raise ImageUnreadable(f"{self.path} can't be read as an image: {error}.") from error
+        raise BadRequest(
+            f"{self.path} has {stored.width} x {stored.height} pixels, "
+            f"but its annotations are for {self.size.width} x {self.size.height}."
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """photos: in the file's order. missing: names of annotated photos that the folder lacks. categories: by id."""
+
+    photos: tuple[Photo, ...]
+    missing: tuple[str, ...]
+    categories: dict[int, str]
+
+
+class _Image(BaseModel):
+    id: int
+    file_name: str
+    height: int
+    width: int
+
+
+class _Rle(BaseModel):
+    counts: list[int] | str
+    size: tuple[int, int]
+
+
+class _Annotation(BaseModel):
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    segmentation: list[Annotated[list[float], Field(min_length=6)]] | _Rle
+    iscrowd: int = 0
+
+
+class _Category(BaseModel):
+    id: int
+    name: str
+
+
+class _File(BaseModel):
+    images: list[_Image]
+    annotations: list[_Annotation]
+    categories: list[_Category] = []
+
+
+def load(images: Path, annotations: Path, *, limit: int | None = None) -> Dataset:
+    """Read an annotation file whose photos lie in the folder ``images``; ``limit`` takes the first photos of the file.
+
+    Photos that the folder lacks are named in ``Dataset.missing`` and left out; ``limit`` counts only those there.
+
+    Raises BadRequest if the file is not COCO's JSON or there is nothing to measure, ImageUnavailable if the folder or
+    all photos are missing.
+    """
+    if not images.is_dir():
+        raise ImageUnavailable(f"{images} is not a folder.", "Name the folder that holds the photos.")
+    file = _read(annotations)
+    by_image: dict[int, list[_Annotation]] = {}
+    for annotation in file.annotations:
+        by_image.setdefault(annotation.image_id, []).append(annotation)
+    photos: list[Photo] = []
+    missing: list[str] = []
+    for image in file.images:
+        if limit is not None and len(photos) == limit:
+            break
+        path = images / image.file_name
+        if not path.is_file():
+            missing.append(image.file_name)
+            continue
+        size = ImageSize(image.height, image.width)
+        photos.append(Photo(path, size, tuple(_objects(by_image.get(image.id, ()), size))))
+    if not photos:
+        raise ImageUnavailable(
+            f"None of the {len(file.images)} photos named in {annotations} is in {images}"
+            + (f", e.g. {missing[0]}." if missing else ".")
+        )
+    if not any(photo.objects for photo in photos):
+        raise BadRequest(f"{annotations} has no object of at least {SMALLEST_OBJECT} pixels on these photos.")
+    return Dataset(tuple(photos), tuple(missing), {category.id: category.name for category in file.categories})
+
+
+def _read(annotations: Path) -> _File:
+    try:
+        return _File.model_validate(json.loads(annotations.read_bytes()))
+    except OSError as error:
+        raise BadRequest(f"{annotations} can't be read: {error.strerror}.") from error
+    except ValueError as error:
+        reason = _first_error(error) if isinstance(error, ValidationError) else str(error)
+        raise BadRequest(f"{annotations} is not COCO's instances JSON: {reason}.") from error
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}" + (
+        f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    )
+
+
+def _objects(annotations: Sequence[_Annotation], size: ImageSize) -> Iterator[GroundTruth]:
+    for annotation in annotations:
+        if annotation.iscrowd:
+            continue
+        x, y, width, height = annotation.bbox
+        box = np.array([x, y, x + width, y + height], np.float32)
+        found = GroundTruth(_rle(annotation, size), box, annotation.category_id)
+        if found.area >= SMALLEST_OBJECT:
+            yield found
+
+
+def _rle(annotation: _Annotation, size: ImageSize) -> dict[str, Any]:
+    """Compressed run lengths of polygons, run lengths, or compressed run lengths."""
+    shape, given = annotation.segmentation, f"Annotation {annotation.id}"
+    if not shape:
+        raise BadRequest(f"{given} has no segmentation.")
+    rle: dict[str, Any]
+    try:
+        if isinstance(shape, list):
+            rle = coco_mask.merge(coco_mask.frPyObjects(shape, size.height, size.width))
+        elif isinstance(shape.counts, str):
+            rle = {"size": list(shape.size), "counts": shape.counts.encode()}
+        else:
+            rle = coco_mask.frPyObjects(shape.model_dump(), *shape.size)
+        height, width = coco_mask.decode(rle).shape
+    except ValueError as error:
+        raise BadRequest(f"{given} has a segmentation that can't be decoded: {error}.") from error
+    if (height, width) != size:
+        raise BadRequest(f"{given} has a mask of {width} x {height} pixels on a photo of {size.width} x {size.height}.")
+    return rle

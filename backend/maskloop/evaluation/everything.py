@@ -1,0 +1,82 @@
+"""How many annotated objects the automatic masks find, how many masks there are, and how long they take.
+
+``ar`` is average recall: the share of objects that some mask covers with at least an IoU, averaged over the IoUs 0.50,
+0.55 ... 0.95, the number of masks unlimited. (Over 0.5 a mask fits one of two disjoint objects only, so none
+counts twice.) COCO's AR for proposals, https://cocodataset.org/#detection-eval.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from maskloop.evaluation.coco import GroundTruth
+from maskloop.evaluation.measure import Sample
+from maskloop.sam.automatic import AutomaticSettings, everything, everything_in
+from maskloop.sam.protocols import EncoderDecoder
+from maskloop.sam.values import Mask
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+class Found(NamedTuple):
+    """The masks of one photo, and the seconds that they took, encoding included."""
+
+    masks: Sequence[Mask]
+    seconds: float
+
+
+def find_with(network: EncoderDecoder, settings: AutomaticSettings) -> Callable[[Sample], Found]:
+    """Our automatic masks, with these settings."""
+
+    def find(sample: Sample) -> Found:
+        start = time.perf_counter()
+        if settings.crop_n_layers:
+            return Found(everything_in(network, sample.image, settings), time.perf_counter() - start)
+        found = everything(network, sample.embedding, settings)
+        return Found(found, time.perf_counter() - start + sample.encode_seconds)
+
+    return find
+
+
+class Everything:
+    """``ar``, ``masks_per_image`` and ``seconds_per_image``."""
+
+    def __init__(self, find: Callable[[Sample], Found]) -> None:
+        self._find = find
+        self._best_ious: list[float] = []
+        self._counts: list[int] = []
+        self._seconds: list[float] = []
+
+    def add(self, sample: Sample) -> None:
+        masks, seconds = self._find(sample)
+        self._best_ious += best_ious(masks, sample.photo.objects).tolist()
+        self._counts.append(len(masks))
+        self._seconds.append(seconds)
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "ar": average_recall(self._best_ious),
+            "masks_per_image": float(np.mean(self._counts)),
+            "seconds_per_image": float(np.mean(self._seconds)),
+        }
+
+
+def best_ious(masks: Sequence[Mask], objects: Sequence[GroundTruth]) -> NDArray[np.float64]:
+    """For each object the IoU of the mask that fits it best, (objects,); 0 without a mask."""
+    if not masks or not objects:
+        return np.zeros(len(objects))
+    found = [coco_mask.encode(np.asfortranarray(mask.pixels, np.uint8)) for mask in masks]
+    ious = coco_mask.iou(found, [target.rle for target in objects], [0] * len(objects))
+    best: NDArray[np.float64] = ious.max(axis=0)
+    return best
+
+
+def average_recall(ious: Sequence[float]) -> float:
+    """Mean over the ten thresholds of the share of objects whose IoU reaches it."""
+    return float((np.asarray(ious)[:, None] >= THRESHOLDS).mean())
