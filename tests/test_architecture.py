@@ -19,6 +19,7 @@ LAYERS = [
     {"labelstudio"},
     {"annotate"},
     {"server"},
+    {"bench", "demo"},
     {"cli"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
