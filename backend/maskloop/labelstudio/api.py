@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from maskloop.credentials import ADVICE, LabelStudioAuth
 from maskloop.errors import LabelStudioError
@@ -95,7 +95,7 @@ class LabelStudioApi:
         attempts = Retrying(
             retry=retry_if_exception_type(harmless),
             stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.2, max=2),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
             reraise=True,
         )
         try:
