@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
+from hypothesis import settings as hypothesis_settings
 from PIL import Image as PillowImage
 from redis import Redis
 
@@ -23,6 +24,9 @@ from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.sam.values import Image
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
+
+hypothesis_settings.register_profile("maskloop", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("maskloop")
 
 WORKER = Path(__file__).parent / "dispatch" / "worker_process.py"
 
@@ -61,16 +65,16 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def redis(redis_server: str) -> Iterator[Redis]:
-    """An empty, real Redis."""
-    client = connect(redis_server)
+    """An empty, real Redis; a blocking command of this client may take its time."""
+    client: Redis = Redis.from_url(redis_server, socket_timeout=None)
     client.flushall()
     yield client
     client.close()
 
 
 @pytest.fixture
-def dispatcher(redis: Redis) -> Dispatcher:
-    return Dispatcher(redis, {QueueName.INTERACTIVE: 8})
+def dispatcher(redis: Redis, redis_server: str) -> Dispatcher:
+    return Dispatcher(connect(redis_server), {QueueName.INTERACTIVE: 8})
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ LAYERS = [
     {"cli"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
-CORE = {"geometry", "sam", "engines", "cache", "weights"}
+CORE = {"geometry", "sam", "engines", "weights"}
 WIRE = {"fastapi", "starlette", "httpx", "redis", "rq", "uvicorn", "label_studio_ml", "label_studio_sdk"}
 
 

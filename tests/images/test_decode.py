@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
@@ -214,7 +214,6 @@ class TestUnreadable:
         with pytest.raises(ImageUnreadable, match="MAX_IMAGE_PIXELS"):
             pixels(encoded(image, "PNG"), 199_999_999)
 
-    @settings(deadline=None)
     @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]), st.data())
     def test_any_damage_is_either_seen_or_gives_an_image(self, format: str, data: st.DataObject) -> None:
         damaged = bytearray(encoded(quartered(), format))
