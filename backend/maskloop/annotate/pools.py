@@ -91,18 +91,26 @@ class Cluster:
         self._dispatcher = dispatcher
         self._executor = ThreadPoolExecutor(slots)
         self._closing = threading.Event()
+        self._tickets: set[Ticket] = set()
 
     def submit(self, job: Job) -> Future[Answer]:
         return self._executor.submit(self._do, job.to_json())
 
     def close(self) -> None:
         self._closing.set()
+        for ticket in self._tickets.copy():
+            self._dispatcher.cancel(ticket)
         self._executor.shutdown(cancel_futures=True)
 
     def _do(self, payload: dict[str, Any]) -> Answer:
         """A job that an earlier run, killed since, left in the queue or under way is joined, not done again."""
-        answer: Answer = self._dispatcher.wait(self._enqueue(payload))
-        return answer
+        ticket = self._enqueue(payload)
+        self._tickets.add(ticket)
+        try:
+            answer: Answer = self._dispatcher.wait(ticket)
+            return answer
+        finally:
+            self._tickets.discard(ticket)
 
     def _enqueue(self, payload: dict[str, Any]) -> Ticket:
         key = sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 
-from maskloop.annotate.values import Annotated
+from maskloop.annotate.output import Output
+from maskloop.annotate.sources import read
+from maskloop.annotate.values import Annotated, Skipped
+from maskloop.errors import MaskloopError
+from maskloop.images.decode import decode
 from maskloop.sam.values import Image
 
 LONGEST_SIDE = 1600
@@ -35,3 +40,18 @@ def png(image: Image) -> bytes:
     """``image`` as a PNG file."""
     _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return encoded.tobytes()
+
+
+def write_previews(
+    output: Output, folder: str, photos: Iterable[Annotated], *, max_bytes: int, max_pixels: int
+) -> list[Skipped]:
+    """A PNG for each photo; returns those that can't be read any more. Raises AnnotateError if it can't be written."""
+    skipped = []
+    for photo in photos:
+        try:
+            image = decode(read(photo.source.reference, max_bytes), max_pixels=max_pixels)
+        except MaskloopError as error:
+            skipped.append(Skipped(photo.source.reference, f"No preview: {error}"))
+        else:
+            output.write(f"{folder}/{photo.source.name}.png", [png(overlay(image, photo))])
+    return skipped

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from maskloop.annotate.detections import Detection, Detections
@@ -65,6 +66,7 @@ def fill(
 ) -> Done:
     """Does what the journal lacks of ``found``, each photo once however often it is named there."""
     photos: dict[str, Source] = {}
+    names: set[str] = set()
     skipped: list[Skipped] = []
 
     def missing() -> Iterator[Source | Skipped]:
@@ -72,11 +74,11 @@ def fill(
             if isinstance(each, Skipped):
                 yield each
             elif each.reference not in photos:
-                photos[each.reference] = each
+                photos[each.reference] = replace(each, name=_unused(each.name, names))
                 if each.reference in journal:
                     watcher.resumed()
                 else:
-                    yield each
+                    yield photos[each.reference]
 
     for outcome in annotate(missing()):
         if isinstance(outcome, Annotated):
@@ -88,3 +90,13 @@ def fill(
     skipped += (Skipped(photo.source.reference, problem) for photo in done for problem in photo.problems)
     skipped += prompting.left_over(photos.values())
     return Done(done, tuple(skipped))
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """``name``, with a number where another photo has it: addresses that differ in their query alone."""
+    path, number = PurePosixPath(name), 1
+    while name in taken:
+        number += 1
+        name = str(path.with_stem(f"{path.stem}-{number}"))
+    taken.add(name)
+    return name

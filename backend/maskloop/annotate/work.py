@@ -44,6 +44,10 @@ class Task:
     reference: str
     detections: tuple[Detection, ...] | None = None
 
+    def boxes(self) -> list[list[Any]] | None:
+        """The detections in JSON."""
+        return None if self.detections is None else [list(detection) for detection in self.detections]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -55,7 +59,7 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "tasks": [[quote(task.reference, errors="surrogateescape"), task.detections] for task in self.tasks],
+            "tasks": [[quote(task.reference, errors="surrogateescape"), task.boxes()] for task in self.tasks],
             "label": self.label,
             "automatic": asdict(self.automatic),
         }
@@ -152,7 +156,7 @@ class Worker:
 
 
 def _answer(embedding: Embedding, segments: Sequence[Segment], problems: Sequence[str] = ()) -> dict[str, Any]:
-    return {"size": embedding.size, "segments": [asdict(each) for each in segments], "problems": list(problems)}
+    return {"size": list(embedding.size), "segments": [asdict(each) for each in segments], "problems": list(problems)}
 
 
 def _clipped(detection: Detection, size: ImageSize) -> NDArray[np.float32] | None:

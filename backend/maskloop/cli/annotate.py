@@ -1,0 +1,284 @@
+"""`maskloop annotate`: photos in; COCO, YOLO or Label Studio files out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from datetime import timedelta
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Annotated, Any, Self
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+from maskloop.annotate.detections import Detections, parse
+from maskloop.annotate.flow import Batching, Outcome, outcomes
+from maskloop.annotate.formats import Coco, Format, Yolo
+from maskloop.annotate.journal import Journal
+from maskloop.annotate.places import Place, place
+from maskloop.annotate.pools import Cluster, MakeWorker, Pool, Processes
+from maskloop.annotate.preview import write_previews
+from maskloop.annotate.run import Done, Prompting, fill
+from maskloop.annotate.sources import find
+from maskloop.annotate.values import AnnotateError, Skipped
+from maskloop.annotate.values import Source as Photo
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.overview import overview
+from maskloop.dispatch.queues import QueueName, connect
+from maskloop.sam.automatic import AutomaticSettings
+from maskloop.settings import Settings
+
+CORES_PER_PROCESS = 2
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+class FormatName(StrEnum):
+    COCO = "coco"
+    YOLO = "yolo"
+    LABEL_STUDIO = "labelstudio"
+
+
+FILES = {FormatName.COCO: "annotations.json", FormatName.YOLO: "", FormatName.LABEL_STUDIO: "tasks.json"}
+
+
+class Shape(StrEnum):
+    BOXES = "boxes"
+    POLYGONS = "polygons"
+
+
+class YoloPhotos(StrEnum):
+    AUTO = "auto"
+    LINK = "link"
+    COPY = "copy"
+    NONE = "none"
+
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        help="A folder, a photo, a glob, a list (.txt: one a line; .json: an array; -: standard input), or their URL: "
+        "s3://, gs://, https://, ..."
+    ),
+]
+Out = Annotated[str, typer.Option(help="A folder, or for coco and labelstudio a .json file; here or at a URL.")]
+Boxes = Annotated[
+    Path | None, typer.Option(help="A detector's boxes, in COCO's JSON: they prompt the masks and give their classes.")
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(help="All classes in the order of their numbers, with commas between, or a file with one a line."),
+]
+Label = Annotated[str | None, typer.Option(help="Class of the automatic masks; by default the only one, or `object`.")]
+
+
+def command(make_worker: MakeWorker) -> Callable[..., None]:
+    """The command, for an application that knows how workers are made. ``make_worker`` is a module's function."""
+
+    def annotate(
+        source: Source,
+        out: Out,
+        format: Annotated[FormatName, typer.Option("--format", help="Of the files that are written.")],
+        boxes: Boxes = None,
+        classes: Classes = None,
+        label: Label = None,
+        yolo: Annotated[Shape, typer.Option(help="What YOLO's label files hold.")] = Shape.POLYGONS,
+        yolo_photos: Annotated[YoloPhotos, typer.Option(help="How a YOLO folder gets its photos.")] = YoloPhotos.AUTO,
+        tolerance: Annotated[float, typer.Option(min=0, help="How far a polygon may leave its mask, pixels.")] = 1.0,
+        preview: Annotated[bool, typer.Option("--preview", help="Draw the masks on the photos, as PNGs.")] = False,
+        redis_url: Annotated[
+            str | None, typer.Option(help="Spread the work over the batch workers at this Redis. Else: this machine.")
+        ] = None,
+        processes: Annotated[int, typer.Option(min=0, help="On this machine; 0 takes what its cores suggest.")] = 0,
+        batch_size: Annotated[int, typer.Option(min=1, help="Photos that are encoded together.")] = 1,
+        max_wait: Annotated[float, typer.Option(min=0, help="Seconds that a batch waits to be full.")] = 1.0,
+        fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run into OUT has done.")] = False,
+        points_per_side: Annotated[int, typer.Option(min=1, help="Grid of the automatic masks.")] = 32,
+        pred_iou_thresh: Annotated[float, typer.Option(min=0, max=1, help="Least predicted score of a mask.")] = 0.88,
+        min_area: Annotated[int, typer.Option(min=0, help="Fill holes, drop islands of fewer pixels.")] = 0,
+        crop_n_layers: Annotated[
+            int, typer.Option(min=0, help="1 looks at the quarters of a photo too, and so on.")
+        ] = 0,
+    ) -> None:
+        """Annotate photos: every object in them, or what a detector's boxes hold.
+
+        What is done is kept: the same command goes on where the last one stopped. The exit status is 1 if anything was
+        skipped; what and why is listed.
+        """
+        settings = Settings()
+        console = Console(stderr=True)
+        given = _class_names(classes)
+        found = _detections(boxes, given)
+        names, label = _labels(given, label, found)
+        automatic = AutomaticSettings(
+            points_per_side=points_per_side,
+            pred_iou_thresh=pred_iou_thresh,
+            min_mask_region_area=min_area,
+            crop_n_layers=crop_n_layers,
+        )
+        prompting = Prompting(label, automatic, found)
+        to = place(out, FILES[format], settings.data_dir)
+        files = _format(format, to, names, yolo, yolo_photos, tolerance)
+        to.output.check()
+        if fresh:
+            to.journal.unlink(missing_ok=True)
+        with Journal(to.journal, _options(prompting, boxes)) as journal:
+            photos: Iterable[Photo | Skipped] = find(source) if source == "-" else list(find(source))
+            total = len(photos) if isinstance(photos, Sized) else None
+            with (
+                closing(_pool(make_worker, settings, redis_url or settings.redis_url, processes)) as pool,
+                _stop_on_ctrl_c(console) as stop,
+                Watch(console, total) as watch,
+            ):
+                batching = Batching(batch_size, max_wait)
+                done = fill(
+                    journal, photos, lambda todo: outcomes(todo, pool, prompting.job, batching, stop), prompting, watch
+                )
+            if stop.is_set():
+                console.print(f"Stopped with {len(done.photos)} photos done. The same command goes on from here.")
+                raise typer.Exit(INTERRUPTED)
+            files.write(to.output, done.photos)
+            skipped = [*done.skipped]
+            if preview:
+                limits = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
+                skipped += write_previews(to.output, to.previews, done.photos, **limits)
+            _tell(console, out, done, skipped)
+        raise typer.Exit(1 if skipped else 0)
+
+    return annotate
+
+
+def _class_names(classes: str | None) -> tuple[str, ...]:
+    if classes is None:
+        return ()
+    path = Path(classes)
+    listed = path.read_text().splitlines() if path.is_file() else classes.split(",")
+    names = [name.strip() for name in listed if name.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        raise AnnotateError(f"--classes names {', '.join(twice)} twice." if twice else "--classes is empty.")
+    return tuple(names)
+
+
+def _detections(boxes: Path | None, classes: Sequence[str]) -> Detections | None:
+    if boxes is None:
+        return None
+    try:
+        return parse(boxes.read_bytes(), classes)
+    except OSError as error:
+        raise AnnotateError(f"{boxes} can't be read: {error.strerror}.") from error
+
+
+def _labels(classes: Sequence[str], label: str | None, detections: Detections | None) -> tuple[Sequence[str], str]:
+    """All classes, and that of automatic masks."""
+    if detections is not None:
+        if label is not None:
+            raise AnnotateError("--label names automatic masks, and --boxes asks for none.", "Leave one of them out.")
+        return detections.labels, ""
+    if label is None and len(classes) > 1:
+        raise AnnotateError(
+            f"There are {len(classes)} classes, and automatic masks don't know theirs.",
+            "Say with --label which one they get, or bring boxes with --boxes.",
+        )
+    label = label or next(iter(classes), "object")
+    if classes and label not in classes:
+        raise AnnotateError(f"--label {label} is not among the classes: {', '.join(classes)}.")
+    return classes or (label,), label
+
+
+def _format(
+    name: FormatName, to: Place, classes: Sequence[str], shape: Shape, photos: YoloPhotos, tolerance: float
+) -> Format:
+    if name is FormatName.YOLO:
+        return Yolo(classes, shape.value, tolerance, photos.value)
+    return Coco(classes, to.file)
+
+
+def _options(prompting: Prompting, boxes: Path | None) -> dict[str, Any]:
+    """What decides the masks: a journal made with other options is of no use."""
+    if boxes is not None:
+        return {"boxes": sha256(boxes.read_bytes()).hexdigest()[:16]}
+    return {"label": prompting.label, **asdict(prompting.automatic)}
+
+
+def _pool(make_worker: MakeWorker, settings: Settings, redis_url: str | None, processes: int) -> Pool:
+    if redis_url is not None:
+        redis = connect(redis_url)
+        workers = len(overview(redis)[QueueName.BATCH].workers)
+        return Cluster(Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks}), max(1, 2 * workers))
+    cores = len(os.sched_getaffinity(0))
+    count = processes or max(1, cores // CORES_PER_PROCESS)
+    threads = settings.threads or max(1, cores // count)
+    return Processes(make_worker, settings.model_copy(update={"threads": threads}), count)
+
+
+@contextmanager
+def _stop_on_ctrl_c(console: Console) -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets. The second is a KeyboardInterrupt."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, earlier)
+        console.print("Finishing the photos under way. Ctrl-C again drops them.")
+
+    earlier = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
+class Pace(ProgressColumn):
+    """Photos a minute in this run, and the time left at that pace."""
+
+    def render(self, task: Task) -> Text:
+        done = task.completed - task.fields["earlier"]
+        if not done or not task.elapsed:
+            return Text("")
+        pace = done / task.elapsed
+        left = "" if task.total is None else f", {timedelta(seconds=round((task.total - task.completed) / pace))} left"
+        return Text(f"{pace * 60:.1f} images/min{left}")
+
+
+class Watch:
+    """Draws a run as it goes."""
+
+    def __init__(self, console: Console, total: int | None) -> None:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Pace()
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("Photos", total=total, earlier=0)
+        self._earlier = 0
+        self._skipped = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def resumed(self) -> None:
+        self._earlier += 1
+        self._progress.update(self._task, advance=1, earlier=self._earlier)
+
+    def ended(self, outcome: Outcome) -> None:
+        self._skipped += isinstance(outcome, Skipped)
+        description = f"Photos ({self._skipped} skipped)" if self._skipped else "Photos"
+        self._progress.update(self._task, advance=1, description=description)
+
+
+def _tell(console: Console, out: str, done: Done, skipped: Sequence[Skipped]) -> None:
+    segments = sum(len(photo.segments) for photo in done.photos)
+    console.print(f"{len(done.photos)} photos with {segments} segments are in {out}.", markup=False, soft_wrap=True)
+    for each in skipped:
+        console.print(f"skipped: {each.reference}: {each.reason}", markup=False, soft_wrap=True, highlight=False)

@@ -1,0 +1,255 @@
+"""`maskloop annotate`, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image as Pillow
+from pycocotools.coco import COCO
+from redis import Redis
+
+from maskloop.dispatch.overview import overview
+from maskloop.dispatch.queues import QueueName
+
+APP = Path(__file__).with_name("stub_app.py")
+FEW = ("--points-per-side", "2")
+COLOURS = [(r, g, b) for r in (0, 120, 240) for g in (0, 120, 240) for b in (0, 120, 240)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 5 photos, each of a colour of its own."""
+    return make_photos(tmp_path / "photos", 5)
+
+
+def make_photos(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number, colour in enumerate(COLOURS[:count]):
+        Pillow.new("RGB", (200, 100), colour).save(folder / f"{number:02}.png")
+    return folder
+
+
+def environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    return {**os.environ, "MASKLOOP_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "300", **more}
+
+
+def annotate(tmp_path: Path, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(APP), *map(str, arguments), *FEW]
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path, **env), capture_output=True, text=True, timeout=200
+    )
+
+
+def encoded(log: Path) -> Counter[str]:
+    """How often each photo was encoded."""
+    return Counter(log.read_text().splitlines()) if log.exists() else Counter()
+
+
+def file_names(document: Path) -> list[str]:
+    return [image["file_name"] for image in json.loads(document.read_text())["images"]]
+
+
+def test_a_folder_becomes_a_coco_file_and_pictures_to_look_at(tmp_path: Path, photos: Path) -> None:
+    ran = annotate(tmp_path, "photos", "--out", "out/coco.json", "--format", "coco", "--preview")
+    assert ran.returncode == 0, ran.stderr
+    coco = COCO(str(tmp_path / "out" / "coco.json"))
+    assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == [f"{n:02}.png" for n in range(5)]
+    assert len(coco.anns) == 20
+    assert all(coco.annToMask(each).sum() == each["area"] for each in coco.anns.values())
+    assert {path.name for path in (tmp_path / "out" / "coco-preview").iterdir()} == {
+        f"{n:02}.png.png" for n in range(5)
+    }
+    assert "5 photos with 20 segments" in ran.stderr
+
+
+def test_a_yolo_folder_has_what_training_needs(tmp_path: Path, photos: Path) -> None:
+    ran = annotate(tmp_path, photos, "--out", "yolo", "--format", "yolo", "--yolo", "boxes", "--label", "naïve: #1")
+    assert ran.returncode == 0, ran.stderr
+    assert yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())["names"] == {0: "naïve: #1"}
+    for number in range(5):
+        assert Pillow.open(tmp_path / "yolo" / "images" / f"{number:02}.png").size == (200, 100)
+        lines = (tmp_path / "yolo" / "labels" / f"{number:02}.txt").read_text().splitlines()
+        assert [len(line.split()) for line in lines] == [5] * 4
+
+
+def test_what_is_skipped_is_listed_with_the_reason_the_rest_is_done_and_the_status_says_so(
+    tmp_path: Path, photos: Path
+) -> None:
+    (photos / "bad \n☃.jpg").write_text("no image")
+    ran = annotate(tmp_path, "photos", "--out", "coco.json", "--format", "coco", "--batch-size", "3")
+    assert ran.returncode == 1
+    assert len(file_names(tmp_path / "coco.json")) == 5
+    assert "bad \n☃.jpg: " in ran.stderr
+    assert "no image of a known format" in ran.stderr
+
+    (photos / "bad \n☃.jpg").unlink()
+    Pillow.new("RGB", (200, 100)).save(photos / "bad \n☃.jpg", "PNG")
+    again = annotate(tmp_path, "photos", "--out", "coco.json", "--format", "coco", ANNOTATE_LOG=str(tmp_path / "log"))
+    assert again.returncode == 0, again.stderr
+    assert len(file_names(tmp_path / "coco.json")) == 6
+    assert sum(encoded(tmp_path / "log").values()) == 1
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Callable[[int], None]]:
+    """``gate(n)`` lets n photos through."""
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    fifo = os.open(path, os.O_RDWR)
+    yield lambda count: os.write(fifo, b"x" * count) and None
+    os.close(fifo)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_in_the_middle_and_run_again_no_photo_is_lost_and_none_that_was_done_is_done_twice(
+    tmp_path: Path, gate: Callable[[int], None], until: Callable[..., None], processes: int
+) -> None:
+    make_photos(tmp_path / "photos", 20)
+    log, journal = tmp_path / "log", tmp_path / "out" / ".journal"
+    arguments = ["photos", "--out", "out", "--format", "coco", "--processes", str(processes)]
+    gated = environment(tmp_path, ANNOTATE_LOG=str(log), ANNOTATE_GATE=str(tmp_path / "gate"))
+    run = subprocess.Popen([sys.executable, APP, *arguments, *FEW], cwd=tmp_path, env=gated, start_new_session=True)
+    gate(8)
+    until(lambda: journal.exists() and len(journal.read_text().splitlines()) == 9, timeout=100)
+    workers = children(run.pid)
+    assert len(workers) >= processes
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    done = encoded(log)
+    assert len(done) == 8
+    assert not (tmp_path / "out" / "annotations.json").exists()
+
+    again = annotate(tmp_path, *arguments, ANNOTATE_LOG=str(log))
+    assert again.returncode == 0, again.stderr
+    assert file_names(tmp_path / "out" / "annotations.json") == [f"{number:02}.png" for number in range(20)]
+    assert encoded(log) == Counter(dict.fromkeys(encoded(log), 1))
+    assert len(encoded(log)) == 20
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def test_ctrl_c_finishes_the_photos_under_way_and_keeps_them(
+    tmp_path: Path, photos: Path, gate: Callable[[int], None], until: Callable[..., None]
+) -> None:
+    journal = tmp_path / "out" / ".journal"
+    arguments = ["photos", "--out", "out", "--format", "coco", "--processes", "1"]
+    run = subprocess.Popen(
+        [sys.executable, APP, *arguments, *FEW],
+        cwd=tmp_path,
+        env=environment(tmp_path, ANNOTATE_GATE=str(tmp_path / "gate")),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    gate(1)
+    until(lambda: journal.exists() and len(journal.read_text().splitlines()) == 2, timeout=100)
+    os.killpg(run.pid, signal.SIGINT)
+    assert run.stderr
+    gate(4)
+    said = run.stderr.read()
+    assert run.wait() == 130, said
+    assert "The same command goes on from here" in said
+    assert 2 <= len(journal.read_text().splitlines()) - 1 < 5
+    assert not (tmp_path / "out" / "annotations.json").exists()
+    assert annotate(tmp_path, *arguments).returncode == 0
+    assert len(file_names(tmp_path / "out" / "annotations.json")) == 5
+
+
+def test_with_redis_the_workers_of_the_cluster_do_the_work(
+    tmp_path: Path, photos: Path, redis: Redis, redis_server: str, until: Callable[..., None]
+) -> None:
+    log = tmp_path / "log"
+    workers = [
+        subprocess.Popen(
+            [sys.executable, APP, "--worker", redis_server], env=environment(tmp_path, ANNOTATE_LOG=str(log))
+        )
+        for _ in range(2)
+    ]
+    try:
+        until(lambda: len(overview(redis)[QueueName.BATCH].workers) == 2, timeout=100)
+        ran = annotate(tmp_path, "photos", "--out", "c.json", "--format", "coco", "--redis-url", redis_server)
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait()
+    assert ran.returncode == 0, ran.stderr
+    assert len(file_names(tmp_path / "c.json")) == 5
+    assert sorted(encoded(log).values()) == [1] * 5
+
+
+def test_a_cluster_without_workers_is_said_at_once(
+    tmp_path: Path, photos: Path, redis: Redis, redis_server: str
+) -> None:
+    ran = annotate(tmp_path, "photos", "--out", "c.json", "--format", "coco", "--redis-url", redis_server)
+    assert ran.returncode == 1
+    assert "No batch worker is running" in ran.stderr
+
+
+def test_boxes_prompt_the_masks_and_those_without_a_photo_are_told(tmp_path: Path, photos: Path) -> None:
+    document = {
+        "images": [{"id": 1, "file_name": "00.png"}, {"id": 2, "file_name": "gone.png"}],
+        "annotations": [{"image_id": image, "category_id": 3, "bbox": [20, 10, 40, 40]} for image in (1, 2)],
+        "categories": [{"id": 3, "name": "cat"}],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(document))
+    ran = annotate(tmp_path, "photos", "--out", "c.json", "--format", "coco", "--boxes", "boxes.json")
+    assert ran.returncode == 1
+    assert "gone.png: It has boxes, and is not in the source." in ran.stderr
+    coco = COCO(str(tmp_path / "c.json"))
+    assert len(coco.imgs) == 5
+    [annotation] = coco.anns.values()
+    assert coco.cats[annotation["category_id"]]["name"] == "cat"
+    assert coco.imgs[annotation["image_id"]]["file_name"] == "00.png"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing", "--out", "c.json"], "There is no missing"),
+        (["photos", "--out", "photos/00.png"], "can't be written"),
+        (["photos", "--out", "c.json", "--classes", "cat,dog"], "automatic masks don't know theirs"),
+        (["photos", "--out", "c.json", "--classes", "cat,dog", "--label", "horse"], "horse is not among the classes"),
+        (["photos", "--out", "c.json", "--classes", "cat,cat"], "cat twice"),
+        (["photos", "--out", "c.json", "--boxes", "missing.json"], "missing.json can't be read"),
+        (["photos", "--out", "c.json", "--boxes", "photos/00.png"], "can't be understood"),
+        (["photos", "--out", "nonsense://x"], "nonsense://"),
+    ],
+)
+def test_what_cannot_work_is_said_before_any_work(
+    tmp_path: Path, photos: Path, arguments: list[str], said: str
+) -> None:
+    ran = annotate(tmp_path, *arguments, "--format", "coco", ANNOTATE_LOG=str(tmp_path / "log"))
+    assert ran.returncode == 1
+    assert said in ran.stderr
+    assert not encoded(tmp_path / "log")
+
+
+def test_other_options_do_not_mix_with_an_earlier_run_unless_it_is_forgotten(tmp_path: Path, photos: Path) -> None:
+    arguments = ["photos", "--out", "c.json", "--format", "coco"]
+    assert annotate(tmp_path, *arguments).returncode == 0
+    refused = annotate(tmp_path, *arguments, "--label", "cat")
+    assert refused.returncode == 1
+    assert "label: object then, cat now" in refused.stderr
+    assert annotate(tmp_path, *arguments, "--label", "cat", "--fresh").returncode == 0
+    assert json.loads((tmp_path / "c.json").read_text())["categories"] == [{"id": 1, "name": "cat"}]
+
+
+def test_a_photo_that_a_list_names_twice_is_done_once(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "list.txt").write_text("photos/00.png\nphotos/../photos/00.png\n" + str(photos / "01.png") + "\n")
+    ran = annotate(tmp_path, "list.txt", "--out", "c.json", "--format", "coco")
+    assert ran.returncode == 0, ran.stderr
+    assert file_names(tmp_path / "c.json") == ["photos/00.png", "photos/01.png"]
