@@ -6,6 +6,8 @@ import sys
 import threading
 from typing import Any
 
+from redis.exceptions import ConnectionError
+
 from maskloop.dispatch.context import Interrupted, JobContext
 from maskloop.dispatch.executor import Service
 from maskloop.dispatch.queues import QueueName, connect
@@ -35,13 +37,18 @@ def main(url: str, queue: str, build: str = "quick") -> None:
     def hold(payload: Any, _: JobContext) -> Any:
         """Says that it began, then waits to be let go."""
         redis.rpush("began", str(payload))
-        redis.blpop([f"let go {payload}"], timeout=30)
-        return payload
+        while True:
+            try:
+                if redis.blpop([f"let go {payload}"], timeout=1):
+                    return payload
+            except ConnectionError:
+                continue
 
     def hang(payload: Any, _: JobContext) -> Any:
         """The first try hangs for good; a second one answers."""
+        tries = redis.incr("tries")
         redis.rpush("began", os.getpid())
-        if redis.incr("tries") == 1:
+        if tries == 1:
             threading.Event().wait()
         return payload
 
@@ -69,7 +76,8 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         if build == "without weights":
             raise WeightsError("The weights are missing.", "Run `maskloop weights fetch`.")
         if build == "slow":
-            redis.blpop(["build"], timeout=30)
+            while not redis.blpop(["build"], timeout=1):
+                ...
         handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, die, long)
         return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"})
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from math import inf
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from maskloop.dispatch.jobs import Cancelled, Progress, cancel_key, progress_key
 from maskloop.errors import DeadlineExceeded
@@ -38,8 +40,9 @@ class JobContext:
         return inf if self.deadline is None else self.deadline - time.time()
 
     def progress(self, fraction: float, message: str = "") -> None:
-        """Tells how far the job is, from 0 to 1."""
-        self._redis.set(progress_key(self.job_id), json.dumps(asdict(Progress(fraction, message))), ex=PROGRESS_TTL)
+        """Tells how far the job is, from 0 to 1. Without Redis it isn't told, and the job goes on."""
+        with suppress(RedisError):
+            self._redis.set(progress_key(self.job_id), json.dumps(asdict(Progress(fraction, message))), ex=PROGRESS_TTL)
 
     def check(self) -> None:
         """Raises Cancelled or DeadlineExceeded if the job is no longer wanted, or Interrupted if the worker has to
@@ -49,7 +52,8 @@ class JobContext:
         if self.remaining() < 0:
             raise DeadlineExceeded("The job ran past its deadline.")
         if time.monotonic() - self._looked > LOOK:
-            self._cancelled = bool(self._redis.exists(cancel_key(self.job_id)))
+            with suppress(RedisError):
+                self._cancelled = bool(self._redis.exists(cancel_key(self.job_id)))
             self._looked = time.monotonic()
         if self._cancelled:
             raise Cancelled("The job was cancelled.")

@@ -12,6 +12,7 @@ from uuid import uuid4
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Retry
 from rq.job import Job, JobStatus
 from rq.results import Result
@@ -173,7 +174,7 @@ class Dispatcher:
                 hopeless = 0 if reply or self._has_hope(ticket) else hopeless + 1
                 if hopeless == PATIENCE:
                     break
-            except RedisConnectionError as error:
+            except (RedisConnectionError, RedisTimeoutError) as error:
                 trouble = error
                 time.sleep(min(RECONNECT_PAUSE, left))
             except RedisError as error:

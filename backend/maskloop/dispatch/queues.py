@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue
@@ -17,8 +18,8 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from maskloop.errors import QueueUnavailable
 
-CONNECT_TIMEOUT = 2.0
-"""Seconds until a Redis that doesn't answer counts as away."""
+CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 3.0
+"""Seconds until a Redis that doesn't answer counts as away. No command blocks longer (RQ's workers set their own)."""
 MAX_CONNECTIONS = 4096
 """Each caller that waits holds one connection."""
 
@@ -38,14 +39,13 @@ Limits = Mapping[QueueName, int]
 def connect(url: str) -> Redis:
     """A client for ``url`` (redis://, rediss:// or unix://). Connects on first use; safe among threads.
 
-    No socket timeout, because a caller blocks until its result is there; one immediate retry, because a connection
-    from the pool may be from before a restart of Redis.
+    One immediate retry, because a connection from the pool may be from before a restart of Redis.
     """
     client: Redis = Redis.from_url(
         url,
-        socket_timeout=None,
+        socket_timeout=ANSWER_TIMEOUT,
         socket_connect_timeout=CONNECT_TIMEOUT,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         max_connections=MAX_CONNECTIONS,
     )
     return client

@@ -38,6 +38,8 @@ BEAT = 1.0
 """Seconds between signs of life."""
 FAILURE_TTL = 60
 RECONNECT_PAUSE = 1.0
+RESTART = 60.0
+"""Seconds that a restart of Redis may take before a finished job's result is given up."""
 OLDEST_REDIS = (6, 2, 0)
 """The first with BLMOVE: with it, a worker killed between taking and starting a job doesn't lose it."""
 
@@ -97,13 +99,13 @@ class _Worker(SimpleWorker):
     job_class = _Job
     queue_class: type[Queue] = JobQueue
     log_result_lifespan = False
+    max_connection_wait_time = RECONNECT_PAUSE
 
     def __init__(self, queue: JobQueue, prepare: Callable[[], Executor]) -> None:
         super().__init__(
             [queue],
             name=worker_name(queue.name, os.getpid()),
             connection=queue.connection,
-            worker_ttl=20,
             serializer=Serializer,
             log_job_description=False,
         )
@@ -139,6 +141,19 @@ class _Worker(SimpleWorker):
         assert isinstance(job, _Job)
         job.run = self._run
         return super().perform_job(job, queue)
+
+    def handle_job_success(self, *args: Any, **options: Any) -> None:
+        """A result is worth waiting for a Redis that is being restarted."""
+        end = time.monotonic() + RESTART
+        while True:
+            try:
+                super().handle_job_success(*args, **options)
+                return
+            except RedisError as error:
+                if time.monotonic() > end:
+                    raise
+                log.warning("Redis is away, so a result waits: %s", error)
+                time.sleep(RECONNECT_PAUSE)
 
     def _run(self, job: _Job) -> bytes | Retry:
         payload, due = job.args
@@ -182,6 +197,11 @@ class _Worker(SimpleWorker):
         if not known and not self._ended.is_set():
             self.connection.delete(self.key)
             self.register_birth()
+
+    @property
+    def dequeue_timeout(self) -> int:
+        """Seconds that one wait for a job takes: less than a command may block."""
+        return 1
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
