@@ -1,0 +1,100 @@
+"""From reviewed photos to a registered version, and from there, through the gate, into service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from maskloop.engines.torch_engine import TorchEngine
+from maskloop.errors import BadRequest, MaskloopError
+from maskloop.evaluation.coco import GroundTruth
+from maskloop.learning import gate
+from maskloop.learning.dataset import ReviewedPhoto, describe, views
+from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
+from maskloop.learning.samples import Sample
+from maskloop.learning.training import Progress, TrainingSettings, train
+from maskloop.sam.network import load_model
+from maskloop.sam.values import Embedding, Image
+
+log = logging.getLogger(__name__)
+
+Encode = Callable[[Image], Embedding]
+
+
+class Prepared(NamedTuple):
+    """Photos that could be read, their views, and by name why others couldn't."""
+
+    photos: list[ReviewedPhoto]
+    views: list[list[Sample]]
+    problems: dict[str, str]
+
+
+def prepare(photos: Sequence[ReviewedPhoto], encode: Encode, settings: TrainingSettings) -> Prepared:
+    """Read and encode; what fails is recorded and left out."""
+    found = Prepared([], [], {})
+    for photo in photos:
+        try:
+            prepared = views(photo, encode, mirrored=settings.mirrored, seed=settings.seed)
+        except MaskloopError as error:
+            log.warning("%s is left out: %s", photo.name, error)
+            found.problems[photo.name] = str(error)
+        else:
+            found.photos.append(photo)
+            found.views.append(prepared)
+    return found
+
+
+def make_candidate(
+    registry: Registry,
+    name: str,
+    prepared: Prepared,
+    source: str,
+    settings: TrainingSettings,
+    *,
+    parent: str = OFFICIAL,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> ModelVersion:
+    """Train version ``name`` from ``parent`` and register it. Raises BadRequest if there is nothing to learn from, or
+    if the name is taken, and WeightsError if the parent's file is damaged."""
+    if not any(sample.targets for sample_views in prepared.views for sample in sample_views):
+        raise BadRequest("There is no reviewed mask to learn from.", _hint(prepared))
+    registry.check_free(name)
+    model = train(
+        load_model(registry.weights(parent)),
+        load_model(registry.weights(OFFICIAL)),
+        prepared.views,
+        settings,
+        on_progress=on_progress,
+        checkpoint=checkpoint,
+    )
+    version = ModelVersion(
+        name=name, parent=parent, data=describe(source, prepared.photos), settings=settings.model_dump()
+    )
+    added = registry.add(version, model)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return added
+
+
+def _hint(prepared: Prepared) -> str:
+    return f"All photos failed, e.g. {next(iter(prepared.problems.items()))}." if prepared.problems else ""
+
+
+def judge(
+    registry: Registry,
+    name: str,
+    held_out: Sequence[tuple[Embedding, Sequence[GroundTruth]]],
+    general: Sequence[tuple[Embedding, Sequence[GroundTruth]]] = (),
+) -> Judgement:
+    """Compare a version with the one in service, and keep what was found. Raises UnknownVersion or WeightsError."""
+    against = registry.in_service()
+    candidate, served = (TorchEngine(load_model(registry.weights(one))) for one in (name, against))
+    general_figures = (gate.measure(candidate, general), gate.measure(served, general)) if general else None
+    figures = gate.measure(candidate, held_out)
+    decision = gate.decide(figures, gate.measure(served, held_out), general_figures)
+    judgement = Judgement(passed=decision.passed, reason=decision.reason, against=against, metrics=figures.means())
+    registry.record_judgement(name, judgement)
+    return judgement

@@ -1,0 +1,97 @@
+"""What a version learns from: photos with the masks that people approved, from reviews or from a COCO file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from maskloop.errors import BadRequest
+from maskloop.evaluation import coco
+from maskloop.evaluation.coco import GroundTruth
+from maskloop.geometry import boxes
+from maskloop.learning.registry import TrainingData
+from maskloop.learning.samples import Sample, prepare
+from maskloop.sam.values import Embedding, Image
+
+HELD_OUT = 0.2
+"""Share of the reviewed tasks that no version ever learns from."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReviewedPhoto:
+    """A photo and the objects that people outlined in it.
+
+    name: what it is held out by: equal names, whatever the objects, are always on the same side.
+    read: its pixels; raises what ``images`` or ``evaluation.coco`` raise.
+    """
+
+    name: str
+    read: Callable[[], Image]
+    objects: tuple[GroundTruth, ...]
+
+
+def from_coco(images: Path, annotations: Path, categories: Collection[str] = ()) -> list[ReviewedPhoto]:
+    """Every object of a COCO file, as though it had been reviewed; only those of ``categories``, if any are named.
+
+    Raises what ``evaluation.coco.load`` raises, and BadRequest for a category that the file lacks.
+    """
+    dataset = coco.load(images, annotations)
+    ids = {name: number for number, name in dataset.categories.items()}
+    if unknown := [name for name in categories if name not in ids]:
+        raise BadRequest(f"{annotations} has no category {', '.join(unknown)}.", f"It has: {', '.join(sorted(ids))}.")
+    wanted = {ids[name] for name in categories} or set(dataset.categories)
+    found = [
+        ReviewedPhoto(photo.path.name, photo.read, tuple(one for one in photo.objects if one.category in wanted))
+        for photo in dataset.photos
+    ]
+    return [photo for photo in found if photo.objects]
+
+
+def ground_truth(mask: NDArray[np.bool_], category: int = 0) -> GroundTruth:
+    """An object from its mask (height, width)."""
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return GroundTruth(rle, np.array(boxes.of_mask(mask), np.float32), category)
+
+
+def is_held_out(name: str, share: float = HELD_OUT) -> bool:
+    """Whether a task is kept for the gate: decided by its name alone, once and for all."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
+
+
+def split(photos: Iterable[ReviewedPhoto], share: float = HELD_OUT) -> tuple[list[ReviewedPhoto], list[ReviewedPhoto]]:
+    """Those to learn from, and those held out."""
+    learn: list[ReviewedPhoto] = []
+    keep: list[ReviewedPhoto] = []
+    for photo in photos:
+        (keep if is_held_out(photo.name, share) else learn).append(photo)
+    return learn, keep
+
+
+def describe(source: str, photos: Sequence[ReviewedPhoto]) -> TrainingData:
+    """What is kept about the data beside a version."""
+    digest = hashlib.sha256()
+    for photo in sorted(photos, key=lambda one: one.name):
+        digest.update(f"{photo.name}\n".encode())
+        for one in photo.objects:
+            digest.update(one.rle["counts"])
+    return TrainingData(
+        source=source,
+        fingerprint=digest.hexdigest(),
+        photos=len(photos),
+        objects=sum(len(photo.objects) for photo in photos),
+    )
+
+
+def views(photo: ReviewedPhoto, encode: Callable[[Image], Embedding], *, mirrored: bool, seed: int) -> list[Sample]:
+    """The photo as it is and, if ``mirrored``, left to right too, each with its objects. Raises what reading raises."""
+    image, masks = photo.read(), [one.mask for one in photo.objects]
+    found = [prepare(encode(image), masks, seed)]
+    if mirrored:
+        found.append(prepare(encode(np.ascontiguousarray(image[:, ::-1])), [mask[:, ::-1] for mask in masks], seed))
+    return found

@@ -1,0 +1,121 @@
+"""Whether a candidate may go into service: only if it is better where no version ever learned, beyond chance.
+
+Judged like `maskloop evaluate` does: mean IoU of one click, mean IoU of a box, and NoC@85 with refinement. Intervals
+are of the mean difference, by a paired bootstrap (Efron 1979) that draws whole photos: objects on one aren't
+independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskloop.evaluation.clicking import clicks_to, ious_by_click
+from maskloop.evaluation.coco import GroundTruth
+from maskloop.evaluation.prompted import box, click
+from maskloop.geometry import masks
+from maskloop.sam.interactive import best_candidate
+from maskloop.sam.masks import upscale
+from maskloop.sam.protocols import Decoder
+from maskloop.sam.values import Embedding
+
+NOC_TARGET = 0.85
+ROUNDS = 2000
+CONFIDENCE = 0.95
+FEWEST_OBJECTS = 20
+BOX_LOSS = 0.01
+"""Mean IoU of a box that a better click may cost at most."""
+GENERAL_LOSS = 0.01
+"""Mean IoU that the general set may lose at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figures:
+    """One model on a set of objects, float64 (N,) each, in the set's order. photos: on which photo each object is."""
+
+    click: NDArray[np.float64]
+    box: NDArray[np.float64]
+    noc85: NDArray[np.float64]
+    photos: NDArray[np.int64]
+
+    def means(self) -> dict[str, float]:
+        if not len(self.photos):
+            return {}
+        return {name: float(getattr(self, name).mean()) for name in ("click", "box", "noc85")}
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Of a mean difference, candidate minus the model in service."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """reason: a sentence for people, with the figures."""
+
+    passed: bool
+    reason: str
+
+
+def measure(decoder: Decoder, photos: Iterable[tuple[Embedding, Sequence[GroundTruth]]]) -> Figures:
+    """What a model makes of the objects on some photos."""
+    clicks: list[float] = []
+    boxes: list[float] = []
+    counts: list[float] = []
+    of: list[int] = []
+    for number, (embedding, objects) in enumerate(photos):
+        clicked = decoder.decode(embedding, [click(one) for one in objects], multimask=True)
+        boxed = decoder.decode(embedding, [box(one) for one in objects], multimask=False)
+        for one, for_click, for_box in zip(objects, map(best_candidate, clicked), boxed, strict=True):
+            truth = one.mask
+            clicks.append(masks.iou(upscale(for_click.logits[0], for_click.size), truth))
+            boxes.append(masks.iou(upscale(for_box.logits[0], for_box.size), truth))
+        counts += [clicks_to(NOC_TARGET, ious) for ious in ious_by_click(decoder, embedding, objects, refine=True)]
+        of += [number] * len(objects)
+    return Figures(np.array(clicks), np.array(boxes), np.array(counts), np.array(of, np.int64))
+
+
+def interval(candidate: NDArray[np.float64], served: NDArray[np.float64], photos: NDArray[np.int64]) -> Interval:
+    """The mean difference of two models on the same objects, and how far chance may have moved it."""
+    difference = candidate - served
+    _, photo = np.unique(photos, return_inverse=True)
+    sums, counts = np.bincount(photo, difference), np.bincount(photo)
+    drawn = np.random.default_rng(0).integers(len(sums), size=(ROUNDS, len(sums)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(difference.mean()), float(low), float(high))
+
+
+def decide(candidate: Figures, served: Figures, general: tuple[Figures, Figures] | None = None) -> Decision:
+    """Compare a candidate with the model in service on the held-out objects, and on a general set if there is one."""
+    if len(served.photos) < FEWEST_OBJECTS:
+        return Decision(
+            False, f"{len(served.photos)} held-out objects are too few to tell: {FEWEST_OBJECTS} are needed."
+        )
+    clicked, boxed, counts = (
+        interval(getattr(candidate, name), getattr(served, name), served.photos) for name in ("click", "box", "noc85")
+    )
+    found = f"On {len(served.photos)} held-out objects: IoU of a click {clicked}, of a box {boxed}, NoC@85 {counts}"
+    faults = []
+    if clicked.low <= 0:
+        faults.append("one click isn't better beyond chance")
+    if counts.mean > 0:
+        faults.append("more clicks are needed for an IoU of 0.85")
+    if boxed.mean < -BOX_LOSS:
+        faults.append("boxes got worse")
+    if general is not None and len(general[0].photos):
+        forgot = interval(general[0].click, general[1].click, general[1].photos)
+        found += f"; on the general set, IoU of a click {forgot}"
+        if forgot.mean < -GENERAL_LOSS:
+            faults.append("it forgot too much of the general set")
+    return Decision(not faults, f"{found}. " + ("Better." if not faults else f"Refused: {'; '.join(faults)}."))

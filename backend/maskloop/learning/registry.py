@@ -1,0 +1,216 @@
+"""The versions of the model, and which of them is in service.
+
+    models/service.json         versions that were put into service, the present one last
+    models/VERSION/model.json   what it is: see ``ModelVersion``
+    models/VERSION/weights.pt   a state dict of ``sam.network.MobileSam``
+    models/VERSION/gate.json    what the gate said of it, if it was asked: see ``Judgement``
+
+A version is there when its model.json is, which is written last; it never changes. Who wants to know the version in
+service reads one small file, so workers may ask before each request.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from maskloop.errors import BadRequest, WeightsError
+from maskloop.learning.spool import sync_directory
+from maskloop.sam.network import MobileSam
+
+OFFICIAL = "official"
+"""The version that is always there: MobileSAM's own weights."""
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class UnknownVersion(BadRequest):
+    """There is no such version."""
+
+    code: ClassVar[str] = "unknown_version"
+
+
+class TrainingData(BaseModel):
+    """What a version learned from. ``fingerprint``: sha256 over all photos and masks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    fingerprint: str
+    photos: int
+    objects: int
+
+
+class ModelVersion(BaseModel):
+    """One version of the model. The official one has a name only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=NAME)
+    parent: str | None = None
+    made_at: datetime | None = None
+    sha256: str = ""
+    data: TrainingData | None = None
+    settings: dict[str, Any] = {}
+
+
+class Judgement(BaseModel):
+    """What the gate said of a version. metrics: of the version on what was held out for ``gate``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    passed: bool
+    reason: str
+    against: str
+    metrics: dict[str, float] = {}
+
+
+class Registry:
+    """Safe for any number of processes on one directory."""
+
+    def __init__(self, directory: Path, official: Path) -> None:
+        """official: the file of the official weights, which those who fetched it have verified."""
+        self._directory = directory
+        self._official = official
+
+    def versions(self) -> list[ModelVersion]:
+        """All versions, the oldest first."""
+        found = [self._read(path) for path in self._directory.glob("*/model.json")]
+        return [ModelVersion(name=OFFICIAL), *sorted(found, key=lambda one: (one.made_at or EPOCH, one.name))]
+
+    def get(self, name: str) -> ModelVersion:
+        """Raises UnknownVersion."""
+        if name == OFFICIAL:
+            return ModelVersion(name=OFFICIAL)
+        path = self._directory / name / "model.json"
+        if not valid(name) or not path.is_file():
+            known = ", ".join(one.name for one in self.versions())
+            raise UnknownVersion(f"There is no model version {name!r}.", f"There are: {known}.")
+        return self._read(path)
+
+    def weights(self, name: str) -> Path:
+        """A version's file, checked to be the one that was registered. Raises UnknownVersion, WeightsError."""
+        version = self.get(name)
+        if name == OFFICIAL:
+            return self._official
+        path = self._directory / name / "weights.pt"
+        try:
+            digest = sha256(path)
+        except OSError as error:
+            raise WeightsError(f"The weights of version {name} can't be read: {error}.") from error
+        if digest != version.sha256:
+            raise WeightsError(
+                f"The weights of version {name} are not those that were registered: their sha256 is {digest}.",
+                "Roll back to another version, or restore the file.",
+            )
+        return path
+
+    def check_free(self, name: str) -> None:
+        """Raises BadRequest if a new version can't have this name."""
+        if name == OFFICIAL or not valid(name):
+            raise BadRequest(f"A version can't be called {name!r}.", "Letters, digits, dots, dashes; at most 64.")
+        if (self._directory / name / "model.json").exists():
+            raise BadRequest(f"There is a version {name} already.", "Versions never change: take a new name.")
+
+    def add(self, version: ModelVersion, model: MobileSam) -> ModelVersion:
+        """Register a version; what it lacks of time and hash is filled in. Raises BadRequest if the name is taken."""
+        directory = self._directory / version.name
+        with self._locked():
+            self.check_free(version.name)
+            directory.mkdir(exist_ok=True)
+            weights = directory / "weights.pt"
+            with weights.open("wb") as file:
+                torch.save(model.state_dict(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            complete = version.model_copy(update={"made_at": datetime.now(UTC), "sha256": sha256(weights)})
+            write(directory / "model.json", complete.model_dump_json(indent=1))
+        return complete
+
+    def judgement(self, name: str) -> Judgement | None:
+        """What the gate said last of a version. Raises UnknownVersion."""
+        self.get(name)
+        path = self._directory / name / "gate.json"
+        return Judgement.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+    def record_judgement(self, name: str, judgement: Judgement) -> None:
+        """Raises UnknownVersion."""
+        self.get(name)
+        with self._locked():
+            write(self._directory / name / "gate.json", judgement.model_dump_json(indent=1))
+
+    def in_service(self) -> str:
+        """The version that answers now."""
+        return self._service()[-1]
+
+    def promote(self, name: str) -> None:
+        """Put a version into service. Raises UnknownVersion, or WeightsError if its file is damaged."""
+        self.weights(name)
+        with self._locked():
+            if (served := self._service())[-1] != name:
+                self._put_into_service([*served, name])
+
+    def rollback(self) -> str:
+        """Put the version back that was in service before; gives its name. Raises BadRequest if there was none."""
+        with self._locked():
+            served = self._service()
+            if len(served) == 1:
+                raise BadRequest(f"No version was in service before {served[0]}.")
+            self.weights(served[-2])
+            self._put_into_service(served[:-1])
+        return served[-2]
+
+    def _service(self) -> list[str]:
+        try:
+            return SERVICE.validate_json((self._directory / "service.json").read_bytes())
+        except FileNotFoundError:
+            return [OFFICIAL]
+
+    def _put_into_service(self, served: list[str]) -> None:
+        write(self._directory / "service.json", SERVICE.dump_json(served).decode())
+
+    def _read(self, path: Path) -> ModelVersion:
+        try:
+            return ModelVersion.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise WeightsError(f"{path} doesn't describe a model version: {error}") from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with (self._directory / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+SERVICE = TypeAdapter(list[str])
+EPOCH = datetime.min.replace(tzinfo=UTC)
+
+
+def valid(name: str) -> bool:
+    return re.fullmatch(NAME, name) is not None
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file, whole or not at all, and wait until the disk has it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    sync_directory(path.parent)

@@ -1,0 +1,71 @@
+"""Reviewed photos as the network sees them: an embedding, and for each object its mask and where people may point."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskloop.learning.clicks import STRIDE, Places, places
+from maskloop.sam.preprocess import resized
+from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, Embedding, ImageSize
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One object that a person outlined, as the network would have to give it.
+
+    coverage: zlib-compressed uint8 (256, 256), 255 where the object fills a pixel of the logits.
+    """
+
+    coverage: bytes
+    places: Places
+
+    def mask(self) -> NDArray[np.float32]:
+        """float32 (256, 256), between 0 and 1."""
+        pixels = np.frombuffer(zlib.decompress(self.coverage), np.uint8).reshape(LOGITS_SIDE, LOGITS_SIDE)
+        return (pixels / 255).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One view of a photo and its objects."""
+
+    embedding: Embedding
+    targets: tuple[Target, ...]
+
+    def features(self) -> Tensor:
+        """float32 (4096, 256)."""
+        return torch.from_numpy(self.embedding.features).float().flatten(1).T.contiguous()
+
+    def inside(self) -> Tensor:
+        """float32 (256, 256): the share of each pixel of the logits that lies in the image."""
+        height, width = resized(self.embedding.size)
+        square = np.zeros((IMAGE_SIDE, IMAGE_SIDE), np.float32)
+        square[:height, :width] = 1
+        return torch.from_numpy(shrink(square))
+
+
+def prepare(embedding: Embedding, masks: Sequence[NDArray[np.bool_]], seed: int) -> Sample:
+    """A view whose objects are ``masks`` (height, width); those that are empty there are left out."""
+    chance = np.random.default_rng(seed)
+    targets = (Target(coverage(mask, embedding.size), places(mask, chance)) for mask in masks if mask.any())
+    return Sample(embedding, tuple(targets))
+
+
+def coverage(mask: NDArray[np.bool_], size: ImageSize) -> bytes:
+    height, width = resized(size)
+    square = np.zeros((IMAGE_SIDE, IMAGE_SIDE), np.float32)
+    square[:height, :width] = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return zlib.compress(np.rint(shrink(square) * 255).astype(np.uint8).tobytes(), 1)
+
+
+def shrink(square: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(1024, 1024) to means of 4 x 4 pixels, (256, 256)."""
+    return np.asarray(square.reshape(LOGITS_SIDE, STRIDE, LOGITS_SIDE, STRIDE).mean((1, 3)), np.float32)

@@ -1,0 +1,298 @@
+"""Teaching the mask decoder what a project's people mean by a click; the encoder stays as it is.
+
+So embeddings are computed once and serve every version, and two CPU cores are enough. Of a click's three masks the one
+that came closest learns the person's mask, and all do as far as the model would choose them; the others are held to
+what the official model says (distillation), so that an ambiguous click keeps three different answers. The score head
+learns the IoU that each mask really had, and to put the best one first.
+
+Each step's chance depends on the seed and the step's number alone: a run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from maskloop.learning.clicks import correction, drawn_box, first_click
+from maskloop.learning.losses import divergence, mask_loss, true_iou
+from maskloop.learning.samples import Sample, Target
+from maskloop.sam.network import MobileSam
+from maskloop.sam.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NOT_A_POINT, ON_OBJECT
+
+
+class TrainingSettings(BaseModel):
+    """What a version was trained with; kept beside it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seed: int = 0
+    epochs: int = Field(6, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(20, ge=0)
+    prompts_per_step: int = Field(8, gt=0)
+    average: float = Field(0.98, ge=0, lt=1)
+    """Of the weights over the steps (exponential); the averaged ones are the result."""
+    box_share: float = Field(0.2, ge=0, le=1)
+    """Prompts that are a box, among first prompts."""
+    refining_share: float = Field(0.25, ge=0, le=1)
+    """Steps that are about a second to fifth click on a mask that isn't right yet."""
+    most_clicks: int = Field(5, ge=2)
+    temperature: float = Field(0.1, gt=0)
+    """Of scores, when they are read as the chance to be chosen."""
+    choice_weight: float = Field(1.0, ge=0)
+    distillation_weight: float = Field(0.5, ge=0)
+    mirrored: bool = True
+    """Learn from each photo's mirror image too; costs a second embedding of each."""
+    precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
+
+
+class Progress(NamedTuple):
+    step: int
+    steps: int
+    loss: float
+
+
+class Prompts(NamedTuple):
+    """For N objects: points (N, P, 2) and kinds (N, P) as the network takes them, earlier logits (N, 256, 256)."""
+
+    points: NDArray[np.float32]
+    kinds: NDArray[np.int64]
+    masks: Tensor | None
+
+
+def train(
+    model: MobileSam,
+    teacher: MobileSam,
+    samples: Sequence[Sequence[Sample]],
+    settings: TrainingSettings,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> MobileSam:
+    """The model after training; ``model`` itself is changed and of no more use.
+
+    samples: for each photo one or more views of it (mirrored, cut), of which each epoch takes one.
+    on_progress: called after each step; what it raises ends the training.
+    checkpoint: where the state is kept so that a killed run can go on; removed by whoever takes the result.
+    """
+    run = Run(model, teacher, settings, steps=count_steps(samples, settings))
+    if checkpoint is not None and checkpoint.is_file():
+        run.restore(checkpoint)
+    for number, (sample, chosen) in enumerate(batches(samples, settings)):
+        if number < run.done:
+            continue
+        loss = run.step(sample, chosen)
+        on_progress(Progress(run.done, run.steps, loss))
+        if checkpoint is not None and run.done % CHECKPOINT_STEPS == 0:
+            run.save(checkpoint)
+    return run.result()
+
+
+CHECKPOINT_STEPS = 50
+
+
+def count_steps(samples: Sequence[Sequence[Sample]], settings: TrainingSettings) -> int:
+    return sum(1 for _ in batches(samples, settings))
+
+
+def batches(
+    samples: Sequence[Sequence[Sample]], settings: TrainingSettings
+) -> Iterator[tuple[Sample, Sequence[Target]]]:
+    """What each step learns from: some of the objects on one view of a photo."""
+    for epoch in range(settings.epochs):
+        chance = np.random.default_rng([settings.seed, epoch])
+        steps: list[tuple[Sample, Sequence[Target]]] = []
+        for views in samples:
+            sample = views[int(chance.integers(len(views)))]
+            order = chance.permutation(len(sample.targets))
+            for start in range(0, len(order), settings.prompts_per_step):
+                chosen = order[start : start + settings.prompts_per_step]
+                steps.append((sample, [sample.targets[index] for index in chosen]))
+        yield from (steps[index] for index in chance.permutation(len(steps)))
+
+
+class Run:
+    """One training: a model, its optimizer, the average of its weights, and how far it is."""
+
+    def __init__(self, model: MobileSam, teacher: MobileSam, settings: TrainingSettings, steps: int) -> None:
+        self.settings, self.steps, self.done = settings, steps, 0
+        self.model, self.teacher = model, teacher
+        self.trained = [*model.mask_decoder.requires_grad_(True).parameters()]
+        self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=0.0)
+        self.average = deepcopy(model.mask_decoder.state_dict())
+        self.autocast = precision(settings.precision)
+        with torch.no_grad():
+            self.grid = model.prompt_encoder.grid()
+
+    def step(self, sample: Sample, targets: Sequence[Target]) -> float:
+        """Learn from some objects of one photo; gives the loss of one."""
+        chance = np.random.default_rng([self.settings.seed, 1 << 32, self.done])
+        view = View(
+            sample.features(),
+            sample.inside(),
+            torch.from_numpy(np.stack([target.mask() for target in targets])),
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * self.pace()
+        if chance.random() < self.settings.refining_share:
+            loss = self.refining_loss(view, targets, chance)
+        else:
+            loss = self.first_loss(view, targets, chance)
+        (loss / len(targets)).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.done += 1
+        self.take_average()
+        return float(loss.detach()) / len(targets)
+
+    def first_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
+        """Of one click or a box on each object."""
+        boxed = chance.random(len(targets)) < self.settings.box_share
+        points = [
+            drawn_box(target.places, chance) if box else [first_click(target.places, chance), (0, 0)]
+            for target, box in zip(targets, boxed, strict=True)
+        ]
+        kinds = np.where(boxed[:, None], (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT), (ON_OBJECT, NOT_A_POINT))
+        prompts = Prompts(np.array(points, np.float32), kinds.astype(np.int64), None)
+        logits, scores = self.decode(self.model, view, prompts)
+        is_box = torch.from_numpy(boxed)
+        loss = self.single_loss(logits[is_box], scores[is_box], view, is_box)
+        if boxed.all():
+            return loss
+        with torch.no_grad():
+            official, _ = self.decode(self.teacher, view, prompts)
+        return loss + self.ambiguous_loss(
+            logits[~is_box, 1:], scores[~is_box, 1:], official[~is_box, 1:], view, ~is_box
+        )
+
+    def single_loss(self, logits: Tensor, scores: Tensor, view: View, which: Tensor) -> Tensor:
+        """Of the mask for prompts without ambiguity, which is the first of four."""
+        target = view.targets[which]
+        error = scores[:, 0] - true_iou(logits[:, :1], target, view.inside)[:, 0]
+        return mask_loss(logits[:, :1], target, view.inside).sum() + (error**2).sum()
+
+    def ambiguous_loss(self, logits: Tensor, scores: Tensor, official: Tensor, view: View, which: Tensor) -> Tensor:
+        """Of the three masks for one click."""
+        target = view.targets[which]
+        losses, ious = mask_loss(logits, target, view.inside), true_iou(logits, target, view.inside)
+        chosen = (scores / self.settings.temperature).softmax(1)
+        nearest = F.one_hot(losses.argmin(1), losses.shape[1])
+        regret = ious.max(1, keepdim=True).values - ious
+        loss = ((nearest + chosen.detach()) * losses).sum() + ((scores - ious) ** 2).sum()
+        loss = loss + self.settings.choice_weight * (chosen * regret).sum()
+        drift = divergence(logits, official, view.inside) * (1 - nearest)
+        return loss + self.settings.distillation_weight * drift.sum()
+
+    def refining_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
+        """Of the last of several clicks on each object, each where the mask before was most wrong."""
+        clicks = 2 + min(int(chance.geometric(0.5)) - 1, self.settings.most_clicks - 2)
+        points: NDArray[np.float32] = np.stack([first_click(target.places, chance) for target in targets])[:, None]
+        kinds: NDArray[np.int64] = np.full((len(targets), 1), ON_OBJECT, np.int64)
+        masks: Tensor | None = None
+        for count in range(1, clicks):
+            with torch.no_grad():
+                logits, scores = self.decode(self.model, view, closed(points, kinds, masks))
+            best = 1 + scores[:, 1:].argmax(1) if count == 1 else torch.zeros(len(targets), dtype=torch.int64)
+            masks = logits[torch.arange(len(targets)), best]
+            found = [
+                correction(truth, given, chance) or (first_click(target.places, chance), ON_OBJECT)
+                for truth, given, target in zip(
+                    (view.targets > 0.5).numpy(), ((masks > 0) & (view.inside > 0.5)).numpy(), targets, strict=True
+                )
+            ]
+            points = np.concatenate([points, np.stack([point for point, _ in found])[:, None]], axis=1)
+            kinds = np.concatenate([kinds, np.array([[kind] for _, kind in found], np.int64)], axis=1)
+        logits, scores = self.decode(self.model, view, closed(points, kinds, masks))
+        return self.single_loss(logits, scores, view, torch.ones(len(targets), dtype=torch.bool))
+
+    def decode(self, model: MobileSam, view: View, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Logits (N, 4, 256, 256) and scores (N, 4), float32."""
+        encoder = model.prompt_encoder
+        with self.autocast:
+            pixels = view.features[None] + encoder.embed_masks(prompts.masks)
+            points = encoder.embed_points(torch.from_numpy(prompts.points), torch.from_numpy(prompts.kinds))
+            logits, scores = model.mask_decoder(pixels, self.grid, points)
+        return logits.float(), scores.float()
+
+    def pace(self) -> float:
+        """The learning rate's factor: up in a line, down in a cosine."""
+        warm = min(1.0, (self.done + 1) / max(1, self.settings.warmup_steps))
+        return warm * (0.5 + 0.5 * math.cos(math.pi * self.done / self.steps))
+
+    @torch.no_grad()
+    def take_average(self) -> None:
+        share = 1 - min(self.settings.average, (1 + self.done) / (10 + self.done))
+        for name, tensor in self.model.mask_decoder.state_dict().items():
+            self.average[name].lerp_(tensor, share)
+
+    def result(self) -> MobileSam:
+        """The model with averaged weights, in eval mode."""
+        self.model.mask_decoder.load_state_dict(self.average)
+        return self.model.requires_grad_(False).eval()
+
+    def save(self, path: Path) -> None:
+        """Keep the state; a crash leaves the one before."""
+        partial = path.with_suffix(".part")
+        state = {
+            "settings": self.settings.model_dump_json(),
+            "done": self.done,
+            "decoder": self.model.mask_decoder.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a kept state, if it is one of a training with the same settings."""
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        if state["settings"] != self.settings.model_dump_json():
+            return
+        self.model.mask_decoder.load_state_dict(state["decoder"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.done = state["average"], state["done"]
+
+
+class View(NamedTuple):
+    """One step's photo. features: (4096, 256); inside: (256, 256); targets: (N, 256, 256), between 0 and 1."""
+
+    features: Tensor
+    inside: Tensor
+    targets: Tensor
+
+
+def closed(points: NDArray[np.float32], kinds: NDArray[np.int64], masks: Tensor | None) -> Prompts:
+    """Points without a box, followed by the one that is none: see ``sam.prompts``."""
+    count = len(points)
+    return Prompts(
+        np.concatenate([points, np.zeros((count, 1, 2), np.float32)], axis=1),
+        np.concatenate([kinds, np.full((count, 1), NOT_A_POINT)], axis=1),
+        masks,
+    )
+
+
+def precision(wanted: str) -> AbstractContextManager[Any]:
+    """Autocast to bfloat16 if that is wanted, or if it is left open and the processor multiplies it faster."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=wanted == "bf16" or (wanted == "auto" and bf16_is_fast()))
+
+
+def bf16_is_fast() -> bool:
+    """Whether the processor has instructions for it; elsewhere it is emulated, slowly."""
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.9 and newer
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -1,0 +1,58 @@
+"""A calibrated score is the chance that a person accepts the mask."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskloop.learning.calibration import FEWEST, Calibration, calibration_error, fit
+
+
+def judged(count: int, chance_of: object, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    scores = random.uniform(0.3, 1.0, count)
+    return scores, random.random(count) < chance_of(scores)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "chance_of",
+    [lambda s: 1 / (1 + np.exp(-6 * (s - 0.8))), lambda s: 0.2 + 0.6 * (s > 0.7), lambda s: 0.5 * s],
+    ids=["overconfident", "a step", "half as good"],
+)
+def test_the_chances_hold_for_masks_that_were_not_fitted_on(chance_of: object) -> None:
+    scores, accepted = judged(1500, chance_of, seed=1)
+    fresh, outcome = judged(3000, chance_of, seed=2)
+    calibration = fit(scores, accepted)
+    assert calibration_error(fresh, outcome) > 0.1
+    assert calibration_error(calibration(fresh), outcome) < 0.05
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=120))
+def test_a_better_score_never_means_a_smaller_chance(verdicts: list[tuple[float, bool]]) -> None:
+    calibration = fit([score for score, _ in verdicts], [accepted for _, accepted in verdicts])
+    chances = calibration(np.linspace(0, 1, 50))
+    assert (np.diff(chances) >= -1e-12).all()
+    assert ((chances >= 0) & (chances <= 1)).all()
+
+
+def test_too_few_verdicts_change_nothing() -> None:
+    assert fit([0.9] * (FEWEST - 1), [True] * (FEWEST - 1))([0.25, 0.9]).tolist() == [0.25, 0.9]
+
+
+def test_scores_that_say_nothing_get_the_share_that_was_accepted() -> None:
+    random = np.random.default_rng(0)
+    scores, accepted = random.random(2000), random.random(2000) < 0.3
+    assert fit(scores, accepted)([0.1, 0.9]) == pytest.approx([0.3, 0.3], abs=0.08)
+
+
+def test_a_calibration_survives_being_written_down() -> None:
+    calibration = fit(*judged(200, lambda s: s**2, seed=3))
+    again = Calibration.model_validate_json(calibration.model_dump_json())
+    assert again == calibration
+    assert again.kind != "none"
+
+
+def test_the_error_is_the_distance_between_chance_and_share() -> None:
+    assert calibration_error([0.9] * 10, [True] * 9 + [False]) == pytest.approx(0)
+    assert calibration_error([0.9] * 10, [True] * 5 + [False] * 5) == pytest.approx(0.4)
+    assert calibration_error([], []) == 0

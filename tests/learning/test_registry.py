@@ -1,0 +1,106 @@
+"""Versions never change, and the one in service is always one that can be loaded."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from maskloop.errors import BadRequest, WeightsError
+from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry, UnknownVersion
+from maskloop.sam.network import MobileSam, load_model, weights_hash
+
+
+@pytest.fixture(scope="module")
+def model() -> MobileSam:
+    torch.manual_seed(0)
+    return MobileSam()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    official = tmp_path / "mobile_sam.pt"
+    official.write_bytes(b"official")
+    return Registry(tmp_path / "models", official)
+
+
+def test_a_new_installation_serves_the_official_weights(registry: Registry, tmp_path: Path) -> None:
+    assert registry.in_service() == OFFICIAL
+    assert [version.name for version in registry.versions()] == [OFFICIAL]
+    assert registry.weights(OFFICIAL) == tmp_path / "mobile_sam.pt"
+
+
+def test_a_version_comes_back_as_it_was_registered(registry: Registry, model: MobileSam) -> None:
+    added = registry.add(ModelVersion(name="v1", parent=OFFICIAL, settings={"seed": 3}), model)
+    assert registry.get("v1") == added
+    assert (added.parent, added.settings) == (OFFICIAL, {"seed": 3})
+    assert added.made_at is not None
+    assert weights_hash(load_model(registry.weights("v1"))) == weights_hash(model)
+
+
+def test_promoting_and_rolling_back_walk_the_same_way(registry: Registry, model: MobileSam) -> None:
+    for name in ("v1", "v2"):
+        registry.add(ModelVersion(name=name), model)
+        registry.promote(name)
+        registry.promote(name)
+    assert registry.in_service() == "v2"
+    assert [registry.rollback(), registry.rollback()] == ["v1", OFFICIAL]
+    with pytest.raises(BadRequest, match="No version was in service before official"):
+        registry.rollback()
+
+
+def test_a_damaged_file_is_refused_and_what_is_in_service_stays(registry: Registry, model: MobileSam) -> None:
+    registry.add(ModelVersion(name="v1"), model)
+    path = registry.weights("v1")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="not those that were registered"):
+        registry.promote("v1")
+    assert registry.in_service() == OFFICIAL
+
+
+def test_a_version_never_changes(registry: Registry, model: MobileSam) -> None:
+    registry.add(ModelVersion(name="v1"), model)
+    with pytest.raises(BadRequest, match="already"):
+        registry.add(ModelVersion(name="v1"), model)
+
+
+def test_a_version_that_was_being_written_when_the_disk_filled_is_not_there(
+    registry: Registry, model: MobileSam, tmp_path: Path
+) -> None:
+    (tmp_path / "models" / "v1").mkdir(parents=True)
+    (tmp_path / "models" / "v1" / "weights.pt").write_bytes(b"half")
+    assert [version.name for version in registry.versions()] == [OFFICIAL]
+    registry.add(ModelVersion(name="v1"), model)
+    registry.weights("v1")
+
+
+@pytest.mark.parametrize("name", ["nope", "../models", "", "a/b", ".lock"])
+def test_an_unknown_version_is_named_with_those_there_are(registry: Registry, name: str) -> None:
+    with pytest.raises(UnknownVersion, match="There are: official"):
+        registry.weights(name)
+
+
+@pytest.mark.parametrize("name", [OFFICIAL, "../v1", "a b", "", "x" * 65])
+def test_names_that_no_version_can_have(registry: Registry, model: MobileSam, name: str) -> None:
+    with pytest.raises(BadRequest, match="can't be called"):
+        registry.check_free(name)
+
+
+def test_the_gates_word_stays_with_the_version(registry: Registry, model: MobileSam) -> None:
+    registry.add(ModelVersion(name="v1"), model)
+    assert registry.judgement("v1") is None
+    said = Judgement(passed=False, reason="too few", against=OFFICIAL, metrics={"click": 0.5})
+    registry.record_judgement("v1", said)
+    assert registry.judgement("v1") == said
+
+
+def test_promotions_at_the_same_moment_are_all_kept(registry: Registry, model: MobileSam, tmp_path: Path) -> None:
+    names = [f"v{number}" for number in range(4)]
+    for name in names:
+        registry.add(ModelVersion(name=name), model)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(registry.promote, names))
+    assert sorted(json.loads((tmp_path / "models" / "service.json").read_text())) == [OFFICIAL, *names]

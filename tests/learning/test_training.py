@@ -1,0 +1,96 @@
+"""Training teaches the decoder what reviewed masks say, repeats itself exactly, and survives being killed."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from maskloop.learning.samples import Sample, prepare
+from maskloop.learning.training import Progress, TrainingSettings, batches, train
+from maskloop.sam.network import MobileSam, weights_hash
+from maskloop.sam.values import Embedding, ImageSize
+
+SETTINGS = TrainingSettings(
+    epochs=2, prompts_per_step=2, refining_share=0.5, learning_rate=1e-3, warmup_steps=1, average=0.0
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> MobileSam:
+    """Untrained: what counts here is that weights change as they should."""
+    torch.manual_seed(0)
+    model = MobileSam()
+    model.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.normal_()
+    return model.requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[list[Sample]]:
+    random = np.random.default_rng(0)
+    found = []
+    for photo in range(2):
+        masks = np.zeros((3, 90, 120), bool)
+        for number, mask in enumerate(masks):
+            mask[10 + 20 * number : 40 + 20 * number, 10 + 15 * photo : 60] = True
+        embedding = Embedding(random.normal(size=(256, 64, 64)).astype(np.float16), ImageSize(90, 120))
+        found.append([prepare(embedding, list(masks), photo)])
+    return found
+
+
+def learned(
+    network: MobileSam, samples: list[list[Sample]], settings: TrainingSettings = SETTINGS, **more: object
+) -> str:
+    model = train(deepcopy(network), network, samples, settings, **more)  # type: ignore[arg-type]
+    return weights_hash(model.mask_decoder)
+
+
+def test_every_object_is_learned_from_once_an_epoch(samples: list[list[Sample]]) -> None:
+    steps = list(batches(samples, SETTINGS))
+    targets = [id(target) for _, chosen in steps for target in chosen]
+    assert sorted(targets) == sorted(2 * [id(target) for views in samples for target in views[0].targets])
+
+
+def test_equal_seeds_give_equal_weights(network: MobileSam, samples: list[list[Sample]]) -> None:
+    other = SETTINGS.model_copy(update={"seed": 1})
+    assert learned(network, samples) == learned(network, samples) != learned(network, samples, other)
+
+
+def test_the_encoder_stays_so_embeddings_serve_every_version(network: MobileSam, samples: list[list[Sample]]) -> None:
+    model = train(deepcopy(network), network, samples, SETTINGS)
+    assert weights_hash(model.image_encoder) == weights_hash(network.image_encoder)
+    assert weights_hash(model.mask_decoder) != weights_hash(network.mask_decoder)
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_killed_run_goes_on_where_it_was(
+    network: MobileSam, samples: list[list[Sample]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskloop.learning.training.CHECKPOINT_STEPS", 2)
+
+    class Killed(Exception):
+        pass
+
+    seen = []
+
+    def kill(progress: Progress) -> None:
+        seen.append(progress.step)
+        if progress.step == 5:
+            raise Killed
+
+    checkpoint = tmp_path / "run.checkpoint"
+    with pytest.raises(Killed):
+        learned(network, samples, on_progress=kill, checkpoint=checkpoint)
+    assert learned(network, samples, on_progress=lambda p: seen.append(p.step), checkpoint=checkpoint) == learned(
+        network, samples
+    )
+    assert seen == [1, 2, 3, 4, 5, 5, 6, 7, 8]
+
+
+def test_the_loss_falls(network: MobileSam, samples: list[list[Sample]]) -> None:
+    losses: list[float] = []
+    settings = SETTINGS.model_copy(update={"epochs": 6, "refining_share": 0.0, "distillation_weight": 0.0})
+    learned(network, samples, settings, on_progress=lambda progress: losses.append(progress.loss))
+    assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
