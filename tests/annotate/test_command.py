@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from pycocotools.coco import COCO
 from redis import Redis
 
+from maskloop.annotate.label_studio import config_for
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
 
@@ -79,6 +80,39 @@ def test_a_yolo_folder_has_what_training_needs(tmp_path: Path, photos: Path) -> 
         assert Pillow.open(tmp_path / "yolo" / "images" / f"{number:02}.png").size == (200, 100)
         lines = (tmp_path / "yolo" / "labels" / f"{number:02}.txt").read_text().splitlines()
         assert [len(line.split()) for line in lines] == [5] * 4
+
+
+def test_label_studio_tasks_point_to_where_it_serves_the_photos(tmp_path: Path, photos: Path) -> None:
+    arguments = ["photos", "--out", "ls", "--format", "labelstudio", "--label", "Thing"]
+    refused = annotate(tmp_path, *arguments)
+    assert refused.returncode == 1
+    assert "--local-files-root" in refused.stderr
+    ran = annotate(tmp_path, *arguments, "--local-files-root", ".")
+    assert ran.returncode == 0, ran.stderr
+    tasks = json.loads((tmp_path / "ls" / "tasks.json").read_text())
+    assert [task["data"]["image"] for task in tasks] == [f"/data/local-files/?d=photos/{n:02}.png" for n in range(5)]
+    assert all(len(task["predictions"][0]["result"]) == 4 for task in tasks)
+    assert 'value="Thing"' in (tmp_path / "ls" / "tasks.config.xml").read_text()
+
+
+def test_a_class_that_the_labeling_configuration_lacks_is_refused(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "config.xml").write_text(config_for(["Cat"]))
+    arguments = [
+        "photos",
+        "--out",
+        "ls",
+        "--format",
+        "labelstudio",
+        "--label-config",
+        "config.xml",
+        "--image-url",
+        "x/",
+    ]
+    refused = annotate(tmp_path, *arguments, "--label", "Dog")
+    assert refused.returncode == 1
+    assert "no place for 'Dog'" in refused.stderr
+    assert annotate(tmp_path, *arguments).returncode == 0
+    assert '"brushlabels": ["Cat"]' in (tmp_path / "ls" / "tasks.json").read_text()
 
 
 def test_what_is_skipped_is_listed_with_the_reason_the_rest_is_done_and_the_status_says_so(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from maskloop.annotate import coco, yolo
+from maskloop import __version__
+from maskloop.annotate import coco, label_studio, yolo
 from maskloop.annotate.output import LocalOutput, Output, open_output
 from maskloop.annotate.sources import is_url, read
 from maskloop.annotate.values import Annotated
@@ -16,6 +17,8 @@ from maskloop.annotate.values import Annotated
 Photos = Literal["auto", "link", "copy", "none"]
 """How a YOLO folder gets its photos; ``auto`` links where both are on this machine, and copies elsewhere."""
 NO_LIMIT = 1 << 62
+VERSION = f"maskloop-{__version__}"
+"""What predictions carry as their version where nothing else is said."""
 
 
 class Format(Protocol):
@@ -64,6 +67,22 @@ class Yolo:
             output.write(name, [read(reference, NO_LIMIT)])
 
 
+@dataclass(frozen=True, slots=True)
+class LabelStudio:
+    """One JSON file of tasks, with the labeling configuration beside it. version: what the predictions carry."""
+
+    target: label_studio.Target
+    addresses: label_studio.Addresses
+    version: str
+    tolerance: float | None = None
+    file: str = "tasks.json"
+
+    def write(self, output: Output, photos: Iterable[Annotated]) -> None:
+        tasks = label_studio.document(photos, self.target, self.addresses, self.version, self.tolerance)
+        output.write(self.file, (piece.encode() for piece in tasks))
+        output.write(f"{self.file.removesuffix('.json')}.config.xml", [self.target.xml.encode()])
+
+
 def save_coco(photos: Iterable[Annotated], path: str | os.PathLike[str], classes: Sequence[str] = ()) -> None:
     """A JSON file in COCO's format, here or at a URL. classes: in the order of their ids; by default as they come.
 
@@ -85,6 +104,24 @@ def save_yolo(
     Raises AnnotateError if it can't be written.
     """
     Yolo(classes or classes_of(photos), shape).write(open_output(os.fspath(folder)), photos)
+
+
+def save_label_studio(
+    photos: Iterable[Annotated],
+    path: str | os.PathLike[str],
+    addresses: label_studio.Addresses,
+    config: str = "",
+    *,
+    version: str = VERSION,
+) -> None:
+    """A JSON file of tasks with predictions, here or at a URL, and the labeling configuration beside it.
+
+    addresses: how Label Studio reaches the photos. config: the project's; by default one with the labels in ``photos``.
+    Raises AnnotateError if it can't be written, or has no place for a label.
+    """
+    folder, _, file = os.fspath(path).rpartition("/")
+    target = label_studio.Target.of(config or label_studio.config_for(classes_of(photos)))
+    LabelStudio(target, addresses, version, file=file).write(open_output(folder or "."), photos)
 
 
 def classes_of(photos: Iterable[Annotated]) -> list[str]:

@@ -22,9 +22,10 @@ from rich.text import Text
 
 from maskloop.annotate.detections import Detections, parse
 from maskloop.annotate.flow import Batching, Outcome, outcomes
-from maskloop.annotate.formats import Coco, Format, Yolo
+from maskloop.annotate.formats import VERSION, Coco, Format, LabelStudio, Yolo
 from maskloop.annotate.journal import Journal
-from maskloop.annotate.places import Place, place
+from maskloop.annotate.label_studio import Addresses, Target, config_for
+from maskloop.annotate.places import place
 from maskloop.annotate.pools import Cluster, MakeWorker, Pool, Processes
 from maskloop.annotate.preview import write_previews
 from maskloop.annotate.run import Done, Prompting, fill
@@ -78,6 +79,18 @@ Classes = Annotated[
     str | None,
     typer.Option(help="All classes in the order of their numbers, with commas between, or a file with one a line."),
 ]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="labelstudio: the project's labeling configuration, XML. Default: brush masks.")
+]
+ImageUrl = Annotated[
+    str | None, typer.Option(help="labelstudio: what stands before a photo's name where Label Studio reaches it.")
+]
+LocalFilesRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="labelstudio: its LOCAL_FILES_DOCUMENT_ROOT, above the photos; by default MASKLOOP_LOCAL_FILES_ROOT."
+    ),
+]
 Label = Annotated[str | None, typer.Option(help="Class of the automatic masks; by default the only one, or `object`.")]
 
 
@@ -93,10 +106,17 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         label: Label = None,
         yolo: Annotated[Shape, typer.Option(help="What YOLO's label files hold.")] = Shape.POLYGONS,
         yolo_photos: Annotated[YoloPhotos, typer.Option(help="How a YOLO folder gets its photos.")] = YoloPhotos.AUTO,
+        label_config: ConfigFile = None,
+        image_url: ImageUrl = None,
+        local_files_root: LocalFilesRoot = None,
         tolerance: Annotated[float, typer.Option(min=0, help="How far a polygon may leave its mask, pixels.")] = 1.0,
         preview: Annotated[bool, typer.Option("--preview", help="Draw the masks on the photos, as PNGs.")] = False,
         redis_url: Annotated[
-            str | None, typer.Option(help="Spread the work over the batch workers at this Redis. Else: this machine.")
+            str | None,
+            typer.Option(
+                help="Spread the work over the batch workers at this Redis; by default MASKLOOP_REDIS_URL, else the "
+                "work is done here. The workers must reach SOURCE by the same paths or URLs."
+            ),
         ] = None,
         processes: Annotated[int, typer.Option(min=0, help="On this machine; 0 takes what its cores suggest.")] = 0,
         batch_size: Annotated[int, typer.Option(min=1, help="Photos that are encoded together.")] = 1,
@@ -117,8 +137,9 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         settings = Settings()
         console = Console(stderr=True)
         given = _class_names(classes)
-        found = _detections(boxes, given)
-        names, label = _labels(given, label, found)
+        found = None if boxes is None else parse(_read(boxes), given)
+        target = None if label_config is None else _target(label_config, format)
+        names, label = _labels(given, label, found, target)
         automatic = AutomaticSettings(
             points_per_side=points_per_side,
             pred_iou_thresh=pred_iou_thresh,
@@ -127,13 +148,22 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         )
         prompting = Prompting(label, automatic, found)
         to = place(out, FILES[format], settings.data_dir)
-        files = _format(format, to, names, yolo, yolo_photos, tolerance)
+        addresses = Addresses(local_files_root or settings.local_files_root, image_url)
+        files: Format
+        if format is FormatName.YOLO:
+            files = Yolo(names, yolo.value, tolerance, yolo_photos.value)
+        elif format is FormatName.COCO:
+            files = Coco(names, to.file)
+        else:
+            files = LabelStudio(target or Target.of(config_for(names)), addresses, VERSION, tolerance, to.file)
+        photos: Iterable[Photo | Skipped] = find(source) if source == "-" else list(find(source))
+        total = len(photos) if isinstance(photos, Sized) else None
+        if format is FormatName.LABEL_STUDIO and total:
+            _check_addresses(addresses, photos)
         to.output.check()
         if fresh:
             to.journal.unlink(missing_ok=True)
         with Journal(to.journal, _options(prompting, boxes)) as journal:
-            photos: Iterable[Photo | Skipped] = find(source) if source == "-" else list(find(source))
-            total = len(photos) if isinstance(photos, Sized) else None
             with (
                 closing(_pool(make_worker, settings, redis_url or settings.redis_url, processes)) as pool,
                 _stop_on_ctrl_c(console) as stop,
@@ -157,6 +187,19 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
     return annotate
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise AnnotateError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def _target(path: Path, format: FormatName) -> Target:
+    if format is not FormatName.LABEL_STUDIO:
+        raise AnnotateError("--label-config is for --format labelstudio.", "Use --classes and --label here.")
+    return Target.of(_read(path).decode(errors="replace"))
+
+
 def _class_names(classes: str | None) -> tuple[str, ...]:
     if classes is None:
         return ()
@@ -169,44 +212,39 @@ def _class_names(classes: str | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _detections(boxes: Path | None, classes: Sequence[str]) -> Detections | None:
-    if boxes is None:
-        return None
-    try:
-        return parse(boxes.read_bytes(), classes)
-    except OSError as error:
-        raise AnnotateError(f"{boxes} can't be read: {error.strerror}.") from error
-
-
-def _labels(classes: Sequence[str], label: str | None, detections: Detections | None) -> tuple[Sequence[str], str]:
+def _labels(
+    classes: Sequence[str], label: str | None, detections: Detections | None, target: Target | None
+) -> tuple[Sequence[str], str]:
     """All classes, and that of automatic masks."""
     if detections is not None:
         if label is not None:
             raise AnnotateError("--label names automatic masks, and --boxes asks for none.", "Leave one of them out.")
-        return detections.labels, ""
-    if label is None and len(classes) > 1:
+        classes, label = detections.labels, ""
+    elif label is None and len(classes) > 1:
         raise AnnotateError(
             f"There are {len(classes)} classes, and automatic masks don't know theirs.",
             "Say with --label which one they get, or bring boxes with --boxes.",
         )
-    label = label or next(iter(classes), "object")
-    if classes and label not in classes:
+    elif label is None:
+        label = next(iter(classes), target.label() if target else "object")
+    if label and classes and label not in classes:
         raise AnnotateError(f"--label {label} is not among the classes: {', '.join(classes)}.")
-    return classes or (label,), label
+    classes = classes or (label,)
+    if target is not None:
+        target.check(classes)
+    return classes, label
 
 
-def _format(
-    name: FormatName, to: Place, classes: Sequence[str], shape: Shape, photos: YoloPhotos, tolerance: float
-) -> Format:
-    if name is FormatName.YOLO:
-        return Yolo(classes, shape.value, tolerance, photos.value)
-    return Coco(classes, to.file)
+def _check_addresses(addresses: Addresses, photos: Iterable[Photo | Skipped]) -> None:
+    for photo in photos:
+        if isinstance(photo, Photo):
+            addresses.of(photo)
 
 
 def _options(prompting: Prompting, boxes: Path | None) -> dict[str, Any]:
     """What decides the masks: a journal made with other options is of no use."""
     if boxes is not None:
-        return {"boxes": sha256(boxes.read_bytes()).hexdigest()[:16]}
+        return {"boxes": sha256(_read(boxes)).hexdigest()[:16]}
     return {"label": prompting.label, **asdict(prompting.automatic)}
 
 
