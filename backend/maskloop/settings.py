@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="CPU threads of one worker's engine; 0 shares the cores among workers.")
     memory_cache_bytes: int = Field(512 << 20, ge=0, description="Embeddings kept in each worker's memory.")
     shared_cache_bytes: int = Field(8 << 30, ge=0, description="Embeddings kept on disk for all workers.")
+    shared_cache_redis_url: str | None = Field(
+        None,
+        description="Redis that keeps embeddings for the workers of several machines, in place of the disk.",
+    )
 
     interactive_workers: int = Field(1, ge=0, description="Workers that answer clicks.")
     batch_workers: int = Field(1, ge=0, description="Workers that pre-annotate.")

@@ -16,7 +16,7 @@ from maskloop.cache.directory import DirectoryStore
 from maskloop.cache.memory import MemoryStore
 from maskloop.cache.redis_store import RedisStore
 from maskloop.cache.store import Store
-from maskloop.cache.tiers import TieredStore, open_store
+from maskloop.cache.tiers import TieredStore
 
 ROOM = 64 * 1024
 KINDS = ["memory", "directory", "redis", "tiers"]
@@ -34,7 +34,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], Stor
             case "directory":
                 return DirectoryStore(tmp_path / "cache", max_bytes)
             case "tiers":
-                return open_store(max_bytes // 4, max_bytes, tmp_path / "cache")
+                return TieredStore([MemoryStore(max_bytes // 4), DirectoryStore(tmp_path / "cache", max_bytes)])
         assert client is not None
         return RedisStore(client, max_bytes)
 
@@ -182,14 +182,6 @@ def test_a_put_reaches_every_tier() -> None:
     near, far = MemoryStore(100), MemoryStore(100)
     TieredStore([near, far]).put("a", b"value")
     assert near.get("a") == far.get("a") == b"value"
-
-
-def test_nothing_is_written_where_nothing_is_shared(tmp_path: Path) -> None:
-    store = open_store(ROOM, 0, tmp_path / "cache")
-    store.put("a", b"value")
-    with store.lock("a"):
-        assert store.get("a") == b"value"
-    assert not (tmp_path / "cache").exists()
 
 
 def run_at_once(count: int, work: Callable[[], None]) -> None:

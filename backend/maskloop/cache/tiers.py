@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
-from maskloop.cache.directory import DirectoryStore
-from maskloop.cache.memory import MemoryStore
 from maskloop.cache.store import Store, Value
 
 
@@ -36,16 +33,3 @@ class TieredStore:
             for tier in self._tiers:
                 stack.enter_context(tier.lock(key))
             yield
-
-
-def open_store(memory_bytes: int, shared_bytes: int, shared: Path | Store) -> Store:
-    """A tier in memory over one that is shared: a directory of at most ``shared_bytes``, or another store.
-
-    With ``shared_bytes`` 0 nothing is shared.
-    """
-    far: Store | None = None
-    if isinstance(shared, Path):
-        far = DirectoryStore(shared, shared_bytes) if shared_bytes else None
-    elif shared_bytes:
-        far = shared
-    return TieredStore([MemoryStore(memory_bytes), *([far] if far is not None else [])])

@@ -1,0 +1,155 @@
+"""What a worker holds: references and prompts in, masks out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from maskloop.cache import EmbeddingCache, ImageIndex, Known, ProposalsCache, Store, image_identity
+from maskloop.engines.base import Engine
+from maskloop.errors import ImageUnreadable
+from maskloop.images import ImageLoader, Loaded, Source
+from maskloop.images.sources import Remote
+from maskloop.inference.one_at_a_time import OneAtATime
+from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
+from maskloop.sam.preprocess import resized
+from maskloop.sam.proposals import Proposals
+from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
+
+Prompts = Callable[[ImageSize], Sequence[Prompt]]
+"""Makes the prompts once the image's size is known: Label Studio sends percentages of it."""
+
+
+class Segmenter:
+    """Joins images, caches and engine. There is no "current image": every call names its own.
+
+    Usable by several threads at once. ``store`` keeps embeddings and proposals, ``index`` which image a reference is;
+    both may be shared with other processes, and each needs a store of its own. An image that is asked for by many at
+    once is read and encoded once.
+
+    References are those of :class:`~maskloop.images.ImageLoader`. Every method checks the loader's policy, whatever
+    the caches hold, and raises ImageRefused, ImageUnavailable or ImageUnreadable as ``ImageLoader.load`` does.
+    """
+
+    def __init__(self, engine: Engine, loader: ImageLoader, store: Store, index: ImageIndex) -> None:
+        self.engine = OneAtATime(engine)
+        self._loader = loader
+        self._embeddings = EmbeddingCache(store)
+        self._proposals = ProposalsCache(store)
+        self._index = index
+
+    def close(self) -> None:
+        self._loader.close()
+
+    def embedding(self, reference: str) -> Embedding:
+        """What the encoder sees in the image."""
+        return self._embedded(self._loader.locate(reference))[1]
+
+    def size(self, reference: str) -> ImageSize:
+        """Of the upright image, pixels: what Label Studio calls ``original_width`` and ``original_height``."""
+        return self._identified(self._loader.locate(reference)).size
+
+    def segment(self, reference: str, prompts: Prompts, *, multimask: bool) -> list[MaskLogits]:
+        """One answer for each prompt, in order: three masks if ``multimask``, else one."""
+        embedding = self.embedding(reference)
+        return self.engine.decode(embedding, prompts(embedding.size), multimask=multimask)
+
+    def everything(self, reference: str, settings: AutomaticSettings) -> Proposals:
+        """The masks of all objects, best score first; they are kept, and not looked for twice."""
+        source = self._loader.locate(reference)
+        cached = self._proposals.get(self._proposals_identity(self._identified(source), settings))
+        return cached if cached is not None else self._propose(source, settings)
+
+    def prefetch(self, reference: str) -> bool:
+        """Encodes the image ahead of the first click on it. Returns whether it had to: False if that was done."""
+        source = self._loader.locate(reference)
+        if self._cached(source) is not None:
+            return False
+        self._encode(source)
+        return True
+
+    def _embedded(self, source: Source) -> tuple[Known, Embedding]:
+        return self._cached(source) or self._encode(source)
+
+    def _cached(self, source: Source) -> tuple[Known, Embedding] | None:
+        known = self._current(source)
+        embedding = self._embeddings.get(self._identity(known)) if known is not None else None
+        return (known, embedding) if known is not None and embedding is not None else None
+
+    def _encode(self, source: Source) -> tuple[Known, Embedding]:
+        """The embedding and the identity of the very pixels that it is of."""
+        with self._index.lock(source.key):
+            known, image = self._recognised(source)
+            embedding = self._embeddings.get(self._identity(known))
+            if embedding is not None:
+                return known, embedding
+            if image is None:
+                known, image = self._read(source)
+            if not all(resized(known.size)):
+                raise ImageUnreadable(f"{source}: {known.size.width} x {known.size.height} pixels are too narrow.")
+            with self._embeddings.lock(self._identity(known)):  # the same pixels may have several references
+                embedding = self._embeddings.get(self._identity(known))
+                if embedding is None:
+                    (embedding,) = self.engine.encode([image])
+                    self._embeddings.put(self._identity(known), embedding)
+                return known, embedding
+
+    def _propose(self, source: Source, settings: AutomaticSettings) -> Proposals:
+        find: Callable[[], Proposals]
+        if settings.crop_n_layers:  # crops are encoded by themselves
+            known, image = self._read(source)
+            find = partial(propose_in, self.engine, image, settings)
+        else:
+            known, embedding = self._embedded(source)
+            find = partial(propose, self.engine, embedding, settings)
+        identity = self._proposals_identity(known, settings)
+        with self._proposals.lock(identity):
+            proposals = self._proposals.get(identity)
+            if proposals is None:
+                proposals = find()
+                self._proposals.put(identity, proposals)
+            return proposals
+
+    def _identity(self, known: Known) -> str:
+        return EmbeddingCache.identity(known.image, self.engine.identity)
+
+    def _proposals_identity(self, known: Known, settings: AutomaticSettings) -> str:
+        return ProposalsCache.identity(known.image, self.engine.identity, settings)
+
+    def _identified(self, source: Source) -> Known:
+        known = self._current(source)
+        if known is not None:
+            return known
+        with self._index.lock(source.key):
+            return self._recognised(source)[0]
+
+    def _current(self, source: Source) -> Known | None:
+        """What is known of the image, if it is surely still the same."""
+        known = self._index.get(source.key)
+        return known if known is not None and known.holds(source.version, time.time()) else None
+
+    def _recognised(self, source: Source) -> tuple[Known, Image | None]:
+        """What is known of the image, and the image if it had to be read for that."""
+        known = self._index.get(source.key)
+        if known is not None and known.holds(source.version, time.time()):
+            return known, None
+        if known is not None and known.etag is not None and isinstance(source, Remote):
+            loaded = self._loader.read_if_changed(source, etag=known.etag)
+            if loaded is not None:
+                return self._learn(source, loaded), loaded.image
+            known = replace(known, checked=time.time())
+            self._index.put(source.key, known)
+            return known, None
+        return self._read(source)
+
+    def _read(self, source: Source) -> tuple[Known, Image]:
+        loaded = self._loader.read(source)
+        return self._learn(source, loaded), loaded.image
+
+    def _learn(self, source: Source, loaded: Loaded) -> Known:
+        size = ImageSize(*loaded.image.shape[:2])
+        known = Known(image_identity(loaded.image), size, loaded.version, loaded.etag, time.time())
+        self._index.put(source.key, known)
+        return known
