@@ -32,7 +32,7 @@ class Addresses:
     """How Label Studio reaches a photo.
 
     local_files_root: its LOCAL_FILES_DOCUMENT_ROOT, for photos below it.
-    prefix: put before a photo's name, in place of everything else. In http(s) addresses the name is escaped; the keys of
+    prefix: put before a photo's name, in place of everything else. Escaped in http(s) addresses; the keys of
         cloud storage take it as it is.
     """
 
