@@ -31,7 +31,8 @@ def test_processes_that_start_together_may_all_migrate(url: str) -> None:
 
 @pytest.mark.parametrize("change", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit"])
 def test_no_line_of_the_audit_is_ever_rewritten(store: FeedbackStore, url: str, change: str) -> None:
-    store.audit("ann@example.org", "promote", "model v2", {"from": "v1"})
+    store.record_action("ann@example.org", "promote", "model v2", {"from": "v1"})
+    store.process_pending()
     with pytest.raises(DBAPIError, match="append-only"), writing(connect(url)) as session:
         session.execute(text(change))
     with reading(connect(url)) as session:

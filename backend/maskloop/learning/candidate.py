@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
     problems: dict[str, str]
 
 
-def prepare(photos: Sequence[ReviewedPhoto], encode: Encode, settings: TrainingSettings) -> Prepared:
+def prepare(photos: Iterable[ReviewedPhoto], encode: Encode, settings: TrainingSettings) -> Prepared:
     """Read and encode; what fails is recorded and left out."""
     found = Prepared([], [], {})
     for photo in photos:

@@ -1,7 +1,7 @@
 """What an event says: Label Studio's webhooks and maskloop's own notes, as typed changes.
 
-Webhooks: https://labelstud.io/guide/webhook_reference. maskloop's own: ``PREDICTIONS_MADE``, ``REVIEW_GIVEN`` and
-``TASK_SYNCED``, a task with its annotations and predictions as Label Studio's API has it.
+Webhooks: https://labelstud.io/guide/webhook_reference. maskloop's own: ``PREDICTIONS_MADE``, ``REVIEW_GIVEN``,
+``ACTION_TAKEN``, and ``TASK_SYNCED``: a task with its annotations and predictions as Label Studio's API has it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ from maskloop.learning.tables import Decision
 Json = dict[str, Any]
 SECRETS = frozenset({"token", "task_data_login", "task_data_password"})
 """Fields of a webhook's project that must not be kept."""
-PREDICTIONS_MADE, REVIEW_GIVEN, TASK_SYNCED = "PREDICTIONS_MADE", "REVIEW_GIVEN", "TASK_SYNCED"
+PREDICTIONS_MADE, REVIEW_GIVEN, TASK_SYNCED, ACTION_TAKEN = (
+    "PREDICTIONS_MADE",
+    "REVIEW_GIVEN",
+    "TASK_SYNCED",
+    "ACTION_TAKEN",
+)
 
 
 def canonical(value: Any) -> bytes:
@@ -135,6 +140,16 @@ class ReviewGiven(Change):
     timestamp: Moment
 
 
+class ActionTaken(Change):
+    """Somebody did something that belongs into the audit."""
+
+    actor: Annotated[str, Field(max_length=128)]
+    action: Annotated[str, Field(max_length=64)]
+    subject: Annotated[str, Field(max_length=256)]
+    details: Json
+    at: Moment
+
+
 def changes(event: Json, *, own: bool) -> list[Change]:
     """What an event, maskloop's own or Label Studio's, says; nothing if it is of no interest here.
 
@@ -172,6 +187,8 @@ def _own(action: str, event: Json) -> Iterator[Change]:
             yield from (PredictionMade.model_validate(made) for made in _objects(event, "predictions"))
         case "REVIEW_GIVEN":
             yield ReviewGiven.model_validate(event.get("review"))
+        case "ACTION_TAKEN":
+            yield ActionTaken.model_validate(event.get("done"))
         case "TASK_SYNCED":
             (task,) = _objects(event, "task")
             here = {"task": task.get("id"), "project": task.get("project")}

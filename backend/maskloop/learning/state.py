@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from maskloop.learning import events
 from maskloop.learning.events import (
+    ActionTaken,
     AnnotationGone,
     AnnotationHeard,
     Change,
@@ -22,7 +23,17 @@ from maskloop.learning.events import (
     TaskHeard,
 )
 from maskloop.learning.regions import is_shape
-from maskloop.learning.tables import Annotation, Event, Outcome, Prediction, Project, RegionVerdict, Review, Task
+from maskloop.learning.tables import (
+    Annotation,
+    AuditLine,
+    Event,
+    Outcome,
+    Prediction,
+    Project,
+    RegionVerdict,
+    Review,
+    Task,
+)
 from maskloop.learning.verdicts import Final, Seen, judge
 
 
@@ -57,6 +68,7 @@ def _fold(session: Session, event: Event, change: Change, touched: set[int]) -> 
                 Annotation.id.not_in(change.kept),
                 Annotation.received_at < change.at,
                 ~Annotation.deleted,
+                ~Annotation.skipped,
             )
             gone = [_annotation_gone(session, event, id_, touched) for id_ in session.scalars(known).all()]
             return any(gone)
@@ -71,6 +83,17 @@ def _fold(session: Session, event: Event, change: Change, touched: set[int]) -> 
                     decision=change.decision,
                     comment=change.comment,
                     at=change.timestamp,
+                )
+            )
+            return True
+        case ActionTaken():
+            session.add(
+                AuditLine(
+                    at=change.at,
+                    actor=change.actor,
+                    action=change.action,
+                    subject=change.subject,
+                    details=change.details,
                 )
             )
             return True

@@ -38,6 +38,7 @@ from maskloop.learning.tables import (
     Review,
     Task,
 )
+from maskloop.settings import Settings
 
 log = logging.getLogger(__name__)
 OWN: Source = "maskloop"
@@ -127,6 +128,12 @@ class FeedbackStore:
         """
         event = {"action": events.TASK_SYNCED, "project": project, "task": task, "fetched_at": fetched_at.isoformat()}
         self._record(event, OWN)
+
+    def record_action(self, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
+        """Have what somebody did, such as promoting a version, in the audit. Raises FeedbackUnavailable."""
+        moment = datetime.now(UTC).isoformat()
+        done = {"actor": actor, "action": action, "subject": subject, "details": dict(details), "at": moment}
+        self._record({"action": events.ACTION_TAKEN, "done": done}, OWN)
 
     def _record(self, payload: bytes | Mapping[str, Any], source: Source) -> None:
         self._spool.put(payload if isinstance(payload, bytes) else events.canonical(payload), source)
@@ -227,16 +234,11 @@ class FeedbackStore:
                 for task, score, version, decision in session.execute(query)
             ]
 
-    def audit(self, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
-        """Add a line that is never rewritten. Raises FeedbackUnavailable."""
-        self.migrate()
-        with writing(self._engine) as session:
-            _audit(session, actor, action, subject, details)
 
-
-def _audit(session: Session, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
-    line = AuditLine(at=datetime.now(UTC), actor=actor, action=action, subject=subject, details=dict(details))
-    session.add(line)
+def open_store(settings: Settings) -> FeedbackStore:
+    """The store that the settings name."""
+    url = settings.database_url
+    return FeedbackStore.open(settings.data_dir, url.get_secret_value() if url else None)
 
 
 def _insert(session: Session, waiting: Waiting) -> int:
@@ -280,6 +282,8 @@ def _apply(session: Session, event: Event) -> None:
             log.exception("event %d (%s) can't be applied", event.id, event.action)
         event.outcome, details = Outcome.REFUSED, {}
         event.reason = str(error) if isinstance(error, BadRequest) else f"{type(error).__name__}: {error}"[:2000]
-    if event.action != events.PREDICTIONS_MADE:
-        outcome = {"outcome": event.outcome, "reason": event.reason}
-        _audit(session, event.source, event.action, f"event {event.id}", outcome | details)
+    if event.action not in (events.PREDICTIONS_MADE, events.ACTION_TAKEN):
+        outcome = {"outcome": event.outcome, "reason": event.reason} | details
+        line = AuditLine(actor=event.source, action=event.action, subject=f"event {event.id}", details=outcome)
+        line.at = datetime.now(UTC)
+        session.add(line)

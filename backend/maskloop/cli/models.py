@@ -1,0 +1,84 @@
+"""`maskloop models`: versions of the model, and which of them is in service."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from maskloop.errors import BadRequest
+from maskloop.learning.registry import Registry
+from maskloop.learning.store import open_store
+from maskloop.settings import Settings
+from maskloop.weights import verified_path
+
+app = typer.Typer(help="Versions of the model: list, show, promote, rollback.", no_args_is_help=True)
+Version = Annotated[str, typer.Argument(help="Name of the version.")]
+Force = Annotated[bool, typer.Option("--force", help="Although the gate refused it, or wasn't asked.")]
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry in the data directory. Raises WeightsError if the official weights are missing or damaged."""
+    return Registry(settings.data_dir / "models", verified_path(settings.weights_dir))
+
+
+@app.command("list")
+def list_command() -> None:
+    """All versions, the oldest first; the one in service is marked."""
+    registry = open_registry(Settings())
+    served, table = registry.in_service(), Table(box=None)
+    for column in ("", "version", "from", "made", "objects", "click", "box", "NoC@85", "gate"):
+        table.add_column(column)
+    for version in registry.versions():
+        said = registry.judgement(version.name)
+        metrics = said.metrics if said else {}
+        table.add_row(
+            "*" if version.name == served else "",
+            version.name,
+            version.parent or "",
+            f"{version.made_at:%Y-%m-%d %H:%M}" if version.made_at else "",
+            str(version.data.objects) if version.data else "",
+            *(f"{metrics[name]:.3f}" if name in metrics else "" for name in ("click", "box", "noc85")),
+            ("passed" if said.passed else "refused") if said else "",
+        )
+    Console().print(table)
+
+
+@app.command("show")
+def show_command(version: Version) -> None:
+    """Everything that is known of a version, as JSON; its file is checked."""
+    registry = open_registry(Settings())
+    said = registry.judgement(version)
+    registry.weights(version)
+    typer.echo(registry.get(version).model_dump_json(indent=2))
+    if said is not None:
+        typer.echo(said.model_dump_json(indent=2))
+
+
+@app.command("promote")
+def promote_command(version: Version, force: Force = False) -> None:
+    """Put a version into service; workers take it up without a restart."""
+    settings = Settings()
+    registry = open_registry(settings)
+    said = registry.judgement(version)
+    if not force and not (said and said.passed):
+        reason = said.reason if said else "The gate wasn't asked: train it with --hold-out."
+        raise BadRequest(f"Version {version} hasn't passed the gate. {reason}", "--force promotes it all the same.")
+    before = registry.in_service()
+    registry.promote(version)
+    open_store(settings).record_action(getpass.getuser(), "promote", version, {"before": before, "forced": force})
+    typer.echo(f"{version} is in service; before it was {before}.")
+
+
+@app.command("rollback")
+def rollback_command() -> None:
+    """Put the version back that was in service before."""
+    settings = Settings()
+    registry = open_registry(settings)
+    before = registry.in_service()
+    now = registry.rollback()
+    open_store(settings).record_action(getpass.getuser(), "rollback", now, {"before": before})
+    typer.echo(f"{now} is in service again; {before} is kept.")

@@ -1,0 +1,41 @@
+"""`maskloop sync`: what happened in a project before maskloop listened, from Label Studio's API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from maskloop.errors import BadRequest
+from maskloop.labelstudio.api import LabelStudioApi
+from maskloop.learning.spool import FeedbackUnavailable
+from maskloop.learning.store import open_store
+from maskloop.settings import Settings
+
+Project = Annotated[int, typer.Option(help="Number of the Label Studio project.")]
+
+
+def command(project: Project) -> None:
+    """Fill the feedback store with a project's tasks, annotations and predictions. Repeating it does no harm."""
+    settings = Settings()
+    if settings.label_studio_url is None or settings.label_studio_api_key is None:
+        raise BadRequest(
+            "Label Studio's address or a token isn't set.",
+            "Set MASKLOOP_LABEL_STUDIO_URL and MASKLOOP_LABEL_STUDIO_API_KEY.",
+        )
+    store = open_store(settings)
+    api = LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
+    try:
+        about, started, count = api.project(project), datetime.now(UTC), 0
+        for task in track(api.tasks(project), "Tasks", console=Console(stderr=True)):
+            store.record_task(about, task, started)
+            count += 1
+    finally:
+        api.close()
+    progress = store.process_pending()
+    if progress.trouble:
+        raise FeedbackUnavailable(f"{progress.waiting} tasks are kept and wait: {progress.trouble}")
+    typer.echo(f"{count} tasks of project {project} are in the feedback store.")

@@ -1,0 +1,112 @@
+"""`maskloop train`: a new version of the model from masks in a COCO file, as though each had been reviewed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
+
+from maskloop.cli.models import open_registry
+from maskloop.engines.base import Engine
+from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
+from maskloop.learning.dataset import describe, from_coco, split
+from maskloop.learning.registry import OFFICIAL
+from maskloop.learning.training import Progress as Step
+from maskloop.learning.training import TrainingSettings
+from maskloop.settings import Settings
+
+MakeEngine = Callable[[str | None, str | None], Engine]
+"""From a model version (None: the one in service) and an engine's name (None: the setting's)."""
+
+Images = Annotated[Path, typer.Option(help="Folder of the photos.")]
+Annotations = Annotated[Path, typer.Option(help="COCO's instances JSON for them.")]
+Name = Annotated[str, typer.Option(help="Name of the new version.")]
+Categories = Annotated[str, typer.Option(help="Learn from objects of these categories alone, with commas between.")]
+Parent = Annotated[str, typer.Option(help="Version to start from.")]
+Epochs = Annotated[int, typer.Option(min=1, help="How often each object is learned from.")]
+Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal versions.")]
+HoldOut = Annotated[
+    float, typer.Option(min=0, max=0.9, help="Share of the photos to keep back for the gate; 0 learns from all.")
+]
+Mirrored = Annotated[bool, typer.Option(help="Learn from each photo's mirror image too.")]
+DEFAULT = TrainingSettings()
+
+
+def command(make_engine: MakeEngine) -> Callable[..., None]:
+    """The command, for an application that knows how engines are made."""
+
+    def run(
+        images: Images,
+        annotations: Annotations,
+        name: Name,
+        categories: Categories = "",
+        parent: Parent = OFFICIAL,
+        epochs: Epochs = DEFAULT.epochs,
+        seed: Seed = DEFAULT.seed,
+        hold_out: HoldOut = 0.0,
+        mirrored: Mirrored = DEFAULT.mirrored,
+    ) -> None:
+        """Train a version of the model from a COCO file. Run again after an interruption, it goes on where it was."""
+        settings, console = Settings(), Console(stderr=True)
+        registry = open_registry(settings)
+        registry.check_free(name)
+        chosen = [category.strip() for category in categories.split(",") if category.strip()]
+        learn, keep = split(from_coco(images, annotations, chosen), hold_out)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        how = TrainingSettings(epochs=epochs, seed=seed, mirrored=mirrored)
+        encode = encoder(make_engine(OFFICIAL, None))
+        prepared = prepare(track(learn, "Photos", console=console), encode, how)
+        for photo, problem in prepared.problems.items():
+            console.print(f"{photo} is left out: {problem}", style="yellow", markup=False)
+        data = describe(str(annotations), prepared.photos)
+        checkpoint = settings.data_dir / "models" / f".{name}-{data.fingerprint[:16]}.checkpoint"
+        with Bar(console) as bar:
+            make_candidate(
+                registry,
+                name,
+                prepared,
+                str(annotations),
+                how,
+                parent=parent,
+                on_progress=bar.step,
+                checkpoint=checkpoint,
+            )
+        typer.echo(f"Version {name} has learned from {data.objects} objects on {data.photos} photos.")
+        if keep:
+            held_out = [(encode(photo.read()), photo.objects) for photo in keep]
+            typer.echo(judge(registry, name, held_out).reason)
+
+    return run
+
+
+def encoder(engine: Engine) -> Encode:
+    return lambda image: engine.encode([image])[0]
+
+
+class Bar:
+    """Steps done, the loss, and the time that is left."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        self._progress = Progress(*columns, TimeRemainingColumn(), console=console)
+        self._loss: float | None = None
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        self._task = self._progress.add_task("Training", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self, step: Step) -> None:
+        self._loss = step.loss if self._loss is None else 0.98 * self._loss + 0.02 * step.loss
+        self._progress.update(
+            self._task, completed=step.step, total=step.steps, description=f"Training, loss {self._loss:.3f}"
+        )

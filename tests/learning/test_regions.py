@@ -1,0 +1,75 @@
+"""Label Studio's regions as masks."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+
+from maskloop.geometry.label_studio_rle import encode
+from maskloop.learning.regions import UnusableRegion, is_shape, label, mask
+
+
+def region(kind: str, value: dict[str, Any], width: int = 100, height: int = 50) -> dict[str, Any]:
+    return {"id": "r", "type": kind, "value": value, "original_width": width, "original_height": height}
+
+
+def rectangle(**more: float) -> dict[str, Any]:
+    return region("rectanglelabels", {"x": 10, "y": 20, "width": 30, "height": 40, "rectanglelabels": ["Dog"]} | more)
+
+
+def test_a_rectangle_covers_its_percent_of_the_image() -> None:
+    expected = np.zeros((50, 100), bool)
+    expected[10:30, 10:40] = True
+    assert (mask(rectangle()) == expected).all()
+
+
+def test_a_rectangle_turns_clockwise_about_its_top_left_corner() -> None:
+    turned = mask(rectangle(x=50, rotation=90))
+    ys, xs = np.nonzero(turned)
+    assert (xs.min(), xs.max(), ys.min(), ys.max()) == (30, 49, 10, 39)
+
+
+def test_a_polygon_is_filled() -> None:
+    triangle = mask(region("polygonlabels", {"points": [[0, 0], [100, 0], [0, 100]], "closed": True}))
+    assert triangle.mean() == pytest.approx(0.5, abs=0.02)
+    assert triangle[0, 0]
+    assert not triangle[-1, -1]
+
+
+@given(arrays(bool, (50, 100)))
+def test_a_brush_mask_comes_back_as_it_was(drawn: np.ndarray) -> None:
+    assert (mask(region("brushlabels", {"format": "rle", "rle": encode(drawn)})) == drawn).all()
+
+
+def test_labels_and_shapes() -> None:
+    assert label(rectangle()) == "Dog"
+    assert label(region("rectanglelabels", {"x": 1})) is None
+    assert is_shape(rectangle())
+    assert not is_shape({"type": "relation", "id": "r"})
+    assert not is_shape({"type": "keypointlabels", "id": "r"})
+    assert not is_shape("x")
+
+
+@pytest.mark.parametrize(
+    ("unusable", "reason"),
+    [
+        (rectangle(x=float("nan")), "three corners"),
+        (rectangle() | {"value": None}, "no value"),
+        (rectangle() | {"original_width": 0}, "image size"),
+        (rectangle() | {"original_width": 1 << 30}, "larger than"),
+        (region("polygonlabels", {"points": [[0, 0], [1, 1]]}), "three corners"),
+        (region("polygonlabels", {"points": "x"}), "malformed"),
+        (region("brushlabels", {"format": "rle", "rle": [1, 2]}), "RLE format"),
+        (region("brushlabels", {"format": "rle", "rle": [0, 0, 0, "x", 5]}), "something else than bytes"),
+        (
+            region("brushlabels", {"format": "rle", "rle": encode(np.zeros((5, 5), bool))}),
+            "25 pixels and its image 100",
+        ),
+        (region("brushlabels", {"format": "rle", "rle": encode(np.eye(50, 100, dtype=bool))[:40]}), "damaged"),
+    ],
+)
+def test_what_no_mask_can_be_made_of_says_why(unusable: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UnusableRegion, match=reason):
+        mask(unusable)
