@@ -236,6 +236,7 @@ def _job(kind: str, payload: Json, queue: JobQueue, due: float | None) -> Job:
         failure_ttl=LASTING_RESULT_TTL,
         retry=Retry(RETRIES, enqueue_at_front=True),
     )
+    job.enqueued_at = job.created_at
     return job
 
 

@@ -37,6 +37,8 @@ class Tally:
     done: int = 0
     failed: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
+    """Seconds in the queue."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Executor:
     service: Service
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
 
-    def __call__(self, kind: str, payload: Json, context: JobContext) -> bytes | Retry:
+    def __call__(self, kind: str, payload: Json, context: JobContext, waited: float = 0.0) -> bytes | Retry:
         begin = time.perf_counter()
         try:
             outcome = Serializer.dumps(pack_value(self._handle(kind, payload, context)))
@@ -67,7 +69,15 @@ class Executor:
         tally.done += verdict == "ok"
         tally.failed += verdict != "ok"
         tally.seconds += seconds
-        log.info("job=%s kind=%s outcome=%s ms=%.1f", context.job_id, kind, verdict, seconds * 1000)
+        tally.waited += waited
+        log.info(
+            "job=%s kind=%s outcome=%s ms=%.1f waited_ms=%.1f",
+            context.job_id,
+            kind,
+            verdict,
+            seconds * 1000,
+            waited * 1000,
+        )
         return outcome
 
     def _handle(self, kind: str, payload: Json, context: JobContext) -> Json:

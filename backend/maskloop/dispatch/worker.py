@@ -159,10 +159,8 @@ class _Worker(SimpleWorker):
         payload, due = job.args
         assert self._executor
         context = JobContext(self.connection, job.id, due, lambda: self.asked_to_stop)
-        if job.enqueued_at:
-            waited = (datetime.now(UTC) - job.enqueued_at).total_seconds()
-            log.debug("job=%s waited_ms=%.1f", job.id, waited * 1000)
-        return self._executor(job.func_name or "", payload, context)
+        waited = (datetime.now(UTC) - job.enqueued_at).total_seconds() if job.enqueued_at else 0.0
+        return self._executor(job.func_name or "", payload, context, waited)
 
     # Signs of life
 

@@ -1,0 +1,51 @@
+"""Bodies in and out: JSON, and errors with a status that says whose they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from maskloop.errors import BadRequest, MaskloopError, QueueFull
+
+STATUS = {
+    "bad_request": 400,
+    "bad_label_config": 422,
+    "nothing_found": 422,
+    "image_refused": 403,
+    "image_unreadable": 422,
+    "image_unavailable": 502,
+    "label_studio": 502,
+    "weights": 503,
+    "queue_unavailable": 503,
+    "queue_full": 503,
+    "feedback_unavailable": 503,
+    "deadline_exceeded": 504,
+    "replaced": 409,
+    "cancelled": 409,
+}
+"""By the error's code; 500 for the rest."""
+
+
+def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+def error_answer(error: MaskloopError) -> Response:
+    """``{"error", "hint", "code"}``; ``Retry-After`` in seconds when trying again is all there is to do."""
+    headers = {"Retry-After": str(round(error.retry_after))} if isinstance(error, QueueFull) else None
+    content = {"error": str(error), "message": error.message, "hint": error.hint, "code": error.code}
+    return answer(content, STATUS.get(error.code, 500), headers)
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """The body, which has to be a JSON object. Raises BadRequest."""
+    try:
+        body = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise BadRequest(f"The body has to be a JSON object, not {type(body).__name__}.")
+    return body

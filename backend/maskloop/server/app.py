@@ -1,0 +1,136 @@
+"""The routes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from maskloop.errors import MaskloopError
+from maskloop.server.access import Access
+from maskloop.server.answers import answer, error_answer, read_body
+from maskloop.server.auth import WEBHOOK_HEADER, Guard
+from maskloop.server.backend import Backend
+from maskloop.server.health import INTERVAL, Overview, Watch, health
+from maskloop.server.metrics import Metrics
+from maskloop.server.page import page
+
+CLICK_THREADS, BATCH_THREADS, OTHER_THREADS = 512, 16, 16
+"""Requests that block at once; those beyond wait for their turn, without holding up other kinds. The bound on clicks
+is the queue's."""
+
+log = logging.getLogger("maskloop.server")
+
+
+def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard) -> FastAPI:
+    """``overview`` tells what goes on in the queues, see :func:`maskloop.dispatch.overview.overview`."""
+    watch = Watch(overview)
+    metrics = Metrics(lambda: watch.look, lambda: backend.version)
+    clicks, batches, others = (CapacityLimiter(count) for count in (CLICK_THREADS, BATCH_THREADS, OTHER_THREADS))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await to_thread.run_sync(watch.refresh)
+        watching = asyncio.create_task(_watch(watch))
+        yield
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+    app = FastAPI(title="maskloop", lifespan=lifespan, openapi_url=None)
+    app.add_middleware(Access, metrics=metrics)
+
+    @app.exception_handler(MaskloopError)
+    async def maskloop_error(request: Request, error: MaskloopError) -> Response:
+        request.state.told = {**_told(request), "error": error.code}
+        log.warning("%s: %s", request.url.path, error)
+        return error_answer(error)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
+        return answer({"error": error.detail}, error.status_code, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def fault(_: Request, error: Exception) -> Response:
+        return answer({"error": f"The server failed with {type(error).__name__}. Its log has the details."}, 500)
+
+    def admit(request: Request) -> None:
+        if not guard.admits(request):
+            raise HTTPException(401, "User name or password are wrong.", {"WWW-Authenticate": "Basic"})
+
+    @app.get("/health")
+    async def get_health(request: Request) -> Response:
+        """Open to all; how it stands in detail is for those who are let in."""
+        body = health(watch.look, backend.version)
+        return answer(body if guard.admits(request) else {"status": body["status"]})
+
+    @app.post("/setup")
+    async def post_setup(request: Request) -> Response:
+        admit(request)
+        return answer(await to_thread.run_sync(backend.setup, await read_body(request), limiter=others))
+
+    @app.post("/predict")
+    async def post_predict(request: Request) -> Response:
+        admit(request)
+        body = await read_body(request)
+        click = _is_click(body)
+        request.state.told = {"kind": "click" if click else "batch", "tasks": _length(body.get("tasks"))}
+        return answer(await to_thread.run_sync(backend.predict, body, limiter=clicks if click else batches))
+
+    @app.get("/versions")
+    async def get_versions(request: Request) -> Response:
+        admit(request)
+        return answer(await to_thread.run_sync(backend.versions, limiter=others))
+
+    @app.post("/webhook")
+    async def post_webhook(request: Request) -> Response:
+        if not guard.admits_webhook(request):
+            log.warning(
+                "A webhook was refused, so feedback from Label Studio is not recorded: it has to send the header %s. "
+                "maskloop sets that by itself if it has LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.",
+                WEBHOOK_HEADER,
+            )
+            raise HTTPException(401, f"Send {WEBHOOK_HEADER} or Basic auth.", {"WWW-Authenticate": "Basic"})
+        body = await read_body(request)
+        request.state.told = {"action": str(body.get("action"))[:40]}
+        await to_thread.run_sync(backend.receive, body, limiter=others)
+        return answer({"status": "ok"}, 201)
+
+    @app.get("/metrics")
+    async def get_metrics(request: Request) -> Response:
+        admit(request)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/")
+    async def get_page(request: Request) -> Response:
+        admit(request)
+        return HTMLResponse(page(health(watch.look, backend.version)))
+
+    return app
+
+
+async def _watch(watch: Watch) -> None:
+    while True:
+        await asyncio.sleep(INTERVAL)
+        await to_thread.run_sync(watch.refresh, abandon_on_cancel=True)
+
+
+def _is_click(body: dict[str, Any]) -> bool:
+    params = body.get("params")
+    return isinstance(params, dict) and bool(params.get("context"))
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, list) else 0
+
+
+def _told(request: Request) -> dict[str, object]:
+    return dict(getattr(request.state, "told", {}))

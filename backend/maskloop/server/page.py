@@ -1,0 +1,44 @@
+"""A page for people who open the backend's address in a browser."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+from typing import Any
+
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="5">
+<title>maskloop</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 42rem; margin: 3rem auto; padding: 0 1rem; }
+th { text-align: left; font-weight: 500; padding-right: 2rem; vertical-align: top; }
+.problem { color: #a40000; }
+</style>
+<h1>maskloop</h1>
+<p>An ML backend for Label Studio. Connect it there with this address, under Settings, Model.</p>
+<table>$rows</table>
+$problems
+""")
+
+
+def page(health: dict[str, Any]) -> str:
+    """``health`` is the body of ``/health``."""
+    facts = {
+        "Model": health["model_version"],
+        "Engine": " ".join(filter(None, (health["engine"], health["engine_note"]))) or "no worker told yet",
+        "Redis": health["redis"],
+        **{
+            f"Workers, {name}": ", ".join(f"{count} {state}" for state, count in workers.items())
+            for name, workers in health["workers"].items()
+        },
+        **{
+            f"Queue, {name}": ", ".join(f"{count} {state}" for state, count in queue.items())
+            for name, queue in health["queues"].items()
+        },
+    }
+    return PAGE.substitute(
+        rows="".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items()),
+        problems="".join(f'<p class="problem">{escape(problem)}</p>' for problem in health["problems"]),
+    )

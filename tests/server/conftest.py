@@ -1,0 +1,101 @@
+"""A server around a backend that says what it was asked."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from maskloop.dispatch.overview import QueueState, WorkerState
+from maskloop.dispatch.queues import QueueName
+from maskloop.server.app import create_app
+from maskloop.server.auth import Guard
+from maskloop.server.health import Overview
+
+Json = dict[str, Any]
+
+
+class Scripted:
+    """Answers what it is told to, or raises it."""
+
+    version = "mobile_sam-1"
+
+    def __init__(self) -> None:
+        self.answer: Json | Exception = {}
+        self.asked: list[tuple[str, Json]] = []
+
+    def setup(self, body: Json) -> Json:
+        return self._answer("setup", body)
+
+    def predict(self, body: Json) -> Json:
+        return self._answer("predict", body)
+
+    def receive(self, body: Json) -> None:
+        self._answer("receive", body)
+
+    def versions(self) -> Json:
+        return self._answer("versions", {})
+
+    def _answer(self, route: str, body: Json) -> Json:
+        self.asked.append((route, body))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def all_well() -> Overview:
+    report = {
+        "engine": "openvino-cpu-bf16",
+        "engine_note": "",
+        "jobs": {"click": {"done": 3, "failed": 1, "seconds": 0.2, "waited": 0.01}},
+        "cache": {"hits": 5, "misses": 2},
+    }
+    busy = WorkerState("interactive-here-1-a", "busy", report)
+    starting = WorkerState("batch-here-2-b", "starting", {})
+    return {
+        QueueName.INTERACTIVE: QueueState(2, 1, (busy,), None),
+        QueueName.BATCH: QueueState(0, 0, (starting,), None),
+        QueueName.TRAIN: QueueState(0, 0, (), None),
+    }
+
+
+@pytest.fixture
+def backend() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def serve(backend: Scripted, until: Callable[..., None]) -> Iterator[Callable[..., httpx.Client]]:
+    """Starts the server; ``serve(user=..., password=..., overview=...)`` gives a client of it."""
+    with ExitStack() as stack:
+
+        def start(user: str = "", password: str = "", overview: Callable[[], Overview] = all_well) -> httpx.Client:
+            url = stack.enter_context(running(create_app(backend, overview, Guard(user, password)), until))
+            return stack.enter_context(httpx.Client(base_url=url, limits=httpx.Limits(max_connections=None)))
+
+        yield start
+
+
+@contextmanager
+def running(app: FastAPI, until: Callable[..., None]) -> Iterator[str]:
+    """The address at which a real server serves ``app``."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    until(lambda: server.started)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def client(serve: Callable[..., httpx.Client]) -> httpx.Client:
+    return serve()
