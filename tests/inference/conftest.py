@@ -52,13 +52,13 @@ def make(tmp_path: Path, root: Path, fake: SimpleNamespace) -> Iterator[Callable
     """Makes a segmenter with caches below the test's folder; a second one shares them, as another worker would."""
     made: list[Segmenter] = []
 
-    def segmenter(engine: Any = None, memory: int = 64 << 20, **policy: Any) -> Segmenter:
+    def segmenter(engine: Any = None, memory: int = 64 << 20, model: str = "official", **policy: Any) -> Segmenter:
         store, index = (
             TieredStore([MemoryStore(memory), DirectoryStore(tmp_path / "cache" / name, 1 << 30)])
             for name in ("values", "images")
         )
         loader = ImageLoader(ImagePolicy(**{"local_files_root": root, **policy}))
-        made.append(Segmenter(engine or fake.FakeEngine(), loader, store, ImageIndex(index)))
+        made.append(Segmenter(engine or fake.FakeEngine(), loader, store, ImageIndex(index), model=model))
         return made[-1]
 
     yield segmenter

@@ -89,12 +89,12 @@ def alternate(segmenter: Segmenter, images: dict[str, NDArray[np.float32]], clic
 def main(data_dir: str, root: str, clicks: str, memory: str, *names: str) -> None:
     settings = Settings(data_dir=Path(data_dir), local_files_root=Path(root), memory_cache_bytes=int(memory))
     references = [f"/data/local-files/?d={name}" for name in names]
-    judge = open_segmenter(FakeEngine(), Settings(data_dir=Path(data_dir), local_files_root=Path(root)))
+    judge = open_segmenter(FakeEngine(), Settings(data_dir=Path(data_dir), local_files_root=Path(root)), model="")
     truth = {reference: expected(judge._loader.load(reference), 1, 2) for reference in references}
     print("ready", flush=True)
     sys.stdin.readline()
     engine = FakeEngine()
-    right = alternate(open_segmenter(engine, settings), truth, int(clicks))
+    right = alternate(open_segmenter(engine, settings, model=""), truth, int(clicks))
     print(len(engine.encoded), flush=True)
     sys.exit(0 if right else 1)
 

@@ -29,7 +29,11 @@ def opened(
     def open_one(**settings: Any) -> tuple[Segmenter, Any]:
         engine = fake.FakeEngine()
         made.append(
-            open_segmenter(engine, Settings(**{"data_dir": tmp_path / "data", "local_files_root": root, **settings}))
+            open_segmenter(
+                engine,
+                Settings(**{"data_dir": tmp_path / "data", "local_files_root": root, **settings}),
+                model="official",
+            )
         )
         return made[-1], engine
 

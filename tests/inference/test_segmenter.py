@@ -111,6 +111,18 @@ class TestOnce:
             assert np.array_equal(ask(segmenter, fake, reference), fake.expected(pixels, 1, 2))
         assert len(engine.encoded) == 1
 
+    def test_under_several_references_at_once(
+        self, make: Make, picture: Picture, root: Path, fake: SimpleNamespace
+    ) -> None:
+        pixels = picture("a.png", 1)
+        references = [f"/data/local-files/?d={number}.bmp" for number in range(6)]
+        for number in range(6):
+            (root / f"{number}.bmp").write_bytes(png(pixels, "BMP"))
+        engine = fake.FakeEngine()
+        segmenter = make(engine)
+        at_once(6, lambda: ask(segmenter, fake, references.pop()))
+        assert len(engine.encoded) == 1
+
     def test_ahead_of_the_click(self, make: Make, picture: Picture, fake: SimpleNamespace) -> None:
         picture("a.png", 1)
         assert make().prefetch(A)
@@ -275,6 +287,15 @@ class TestEverything:
         segmenter = make()
         assert len(segmenter.everything(A, self.SETTINGS)) > 0
         assert len(segmenter.everything(A, AutomaticSettings(points_per_side=2, pred_iou_thresh=0.999))) == 0
+
+    def test_depends_on_the_model(self, make: Make, picture: Picture, fake: SimpleNamespace) -> None:
+        """A trained decoder works on the same embeddings, and finds other things."""
+        picture("a.png", 1, height=64, width=64)
+        make(model="official").everything(A, self.SETTINGS)
+        engine = fake.FakeEngine()
+        make(engine, model="trained").everything(A, self.SETTINGS)
+        assert not engine.encoded
+        assert engine.decoded
 
     def test_depends_on_the_image(self, make: Make, picture: Picture) -> None:
         segmenter = make()

@@ -17,9 +17,9 @@ class ProposalsCache:
         self._store = store
 
     @staticmethod
-    def identity(image: str, engine: str, settings: AutomaticSettings) -> str:
-        """Of what the engine with identity ``engine`` finds in the image with identity ``image``."""
-        return joint_identity("proposals", image, engine, repr(settings))
+    def identity(embedding: str, model: str, settings: AutomaticSettings) -> str:
+        """Of what the decoder of ``model`` finds in the embedding with identity ``embedding``."""
+        return joint_identity("proposals", embedding, model, repr(settings))
 
     def get(self, identity: str) -> Proposals | None:
         data = self._store.get(identity)

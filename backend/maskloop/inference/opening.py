@@ -15,12 +15,13 @@ INDEX_SHARED = 64 << 20
 """Bytes of the index of images: for some ten thousand of them."""
 
 
-def open_segmenter(engine: Engine, settings: Settings) -> Segmenter:
+def open_segmenter(engine: Engine, settings: Settings, *, model: str) -> Segmenter:
     """A segmenter that shares what it computes with the other workers of this machine, by a directory below
-    ``settings.data_dir``, or of several machines, by a Redis."""
+    ``settings.data_dir``, or of several machines, by a Redis. ``model`` names the weights: their version
+    and, since a name may be given twice, their hash."""
     values = open_store("values", settings.memory_cache_bytes, settings.shared_cache_bytes, settings)
     index = open_store("images", INDEX_MEMORY, min(INDEX_SHARED, settings.shared_cache_bytes), settings)
-    return Segmenter(engine, ImageLoader(ImagePolicy.from_settings(settings)), values, ImageIndex(index))
+    return Segmenter(engine, ImageLoader(ImagePolicy.from_settings(settings)), values, ImageIndex(index), model=model)
 
 
 def open_store(name: str, memory_bytes: int, shared_bytes: int, settings: Settings) -> Store:

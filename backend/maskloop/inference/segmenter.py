@@ -27,14 +27,16 @@ class Segmenter:
 
     Usable by several threads at once. ``store`` keeps embeddings and proposals, ``index`` which image a reference is;
     both may be shared with other processes, and each needs a store of its own. An image that is asked for by many at
-    once is read and encoded once.
+    once is read and encoded once. ``model`` names the weights that ``engine`` runs: the engine's own identity is that
+    of its embeddings, and the decoder may be another one.
 
     References are those of :class:`~maskloop.images.ImageLoader`. Every method checks the loader's policy, whatever
     the caches hold, and raises ImageRefused, ImageUnavailable or ImageUnreadable as ``ImageLoader.load`` does.
     """
 
-    def __init__(self, engine: Engine, loader: ImageLoader, store: Store, index: ImageIndex) -> None:
+    def __init__(self, engine: Engine, loader: ImageLoader, store: Store, index: ImageIndex, *, model: str) -> None:
         self.engine = OneAtATime(engine)
+        self._model = model
         self._loader = loader
         self._embeddings = EmbeddingCache(store)
         self._proposals = ProposalsCache(store)
@@ -116,7 +118,7 @@ class Segmenter:
         return EmbeddingCache.identity(known.image, self.engine.identity)
 
     def _proposals_identity(self, known: Known, settings: AutomaticSettings) -> str:
-        return ProposalsCache.identity(known.image, self.engine.identity, settings)
+        return ProposalsCache.identity(self._identity(known), self._model, settings)
 
     def _identified(self, source: Source) -> Known:
         known = self._current(source)
