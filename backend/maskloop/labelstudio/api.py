@@ -19,6 +19,14 @@ PAGE = 200
 """Tasks asked for at once."""
 
 
+class Refused(LabelStudioError):
+    """Label Studio answered, and not with success."""
+
+    def __init__(self, message: str, hint: str = "", *, status: int = 0) -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
 class LabelStudioApi:
     """One Label Studio, with one user's token. Thread-safe.
 
@@ -63,8 +71,16 @@ class LabelStudioApi:
         return list(self._json("GET", "/api/predictions/", params={"task": task}))
 
     def import_predictions(self, project: int, predictions: Sequence[JSON]) -> None:
-        """Store predictions: each ``{"task", "result", "score", "model_version"}``; all or none."""
+        """Store predictions: each ``{"task", "result", "score", "model_version"}``.
+
+        Label Studio 1.23 leaves out, without a word, those that don't fit the labeling configuration as its SDK sees
+        it. :meth:`create_prediction` doesn't.
+        """
         self._json("POST", f"/api/projects/{project}/import/predictions", json=list(predictions))
+
+    def create_prediction(self, project: int, task: int, prediction: JSON) -> None:
+        """``POST /api/predictions/``; prediction: ``{"result", "score", "model_version"}``."""
+        self._json("POST", "/api/predictions/", json={**prediction, "task": task, "project": project})
 
     def delete_prediction(self, prediction: int) -> None:
         self._send("DELETE", f"/api/predictions/{prediction}/")
@@ -108,8 +124,10 @@ class LabelStudioApi:
             ) from error
         if answer.is_success:
             return answer
-        raise LabelStudioError(
-            f"Label Studio answers {answer.status_code} to {method} {path}.{told(answer)}", hint(answer)
+        raise Refused(
+            f"Label Studio answers {answer.status_code} to {method} {path}.{told(answer)}",
+            hint(answer),
+            status=answer.status_code,
         )
 
 

@@ -1,0 +1,1 @@
+"""Label Studio: its wire types and labeling configuration, prompts from it, regions to it, its API, and the backend."""

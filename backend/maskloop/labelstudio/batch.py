@@ -1,0 +1,176 @@
+"""Predictions of many tasks: answered as far as they are ready in time, the rest delivered later by a courier.
+
+Label Studio sends all selected tasks in one request, waits 100 s, and wants one answer for each task in their order. An
+empty list in a task's place stores nothing for it and keeps the count right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from maskloop.dispatch.context import JobContext
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.jobs import Cancelled, Ticket
+from maskloop.dispatch.queues import QueueName
+from maskloop.errors import DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
+from maskloop.labelstudio.failures import failed_prediction
+from maskloop.labelstudio.handlers import Segmenter, pre_annotate
+from maskloop.labelstudio.ledger import Ledger
+from maskloop.sam.automatic import AutomaticSettings
+
+Json = dict[str, Any]
+KIND = "task"
+NOBODY = 0
+"""The project of tasks that aren't stored in Label Studio."""
+HOW_TO_DELIVER = "Set MASKLOOP_LABEL_STUDIO_URL and MASKLOOP_LABEL_STUDIO_API_KEY, then retrieve again."
+MOST_INLINE = 64 << 20
+"""Bytes of predictions in one answer, about; Label Studio holds it all in memory."""
+
+log = logging.getLogger("maskloop.batch")
+
+
+@dataclass
+class _Asked:
+    """One task of a request. ``ticket`` is None if there is nothing to wait for."""
+
+    payload: Json
+    entry: str
+    project: int
+    ticket: Ticket | None = None
+    answer: Json | None = field(default=None, repr=False)
+
+
+class Batches:
+    """Answers batches. ``delivers``: whether a courier brings what is late; otherwise that counts as failed."""
+
+    def __init__(self, dispatcher: Dispatcher, ledger: Ledger, *, deadline: float, delivers: bool) -> None:
+        self._dispatcher = dispatcher
+        self._ledger = ledger
+        self._deadline = deadline
+        self._delivers = delivers
+
+    def predict(self, payloads: Sequence[Json]) -> list[Json | list[Json]]:
+        """A prediction for each payload (see :func:`~maskloop.labelstudio.handlers.payload_of`), in their order, or
+        an empty list where Label Studio gets it later, or just got it.
+
+        Raises QueueUnavailable or QueueFull if not even one task can be taken on.
+        """
+        end = time.time() + self._deadline
+        asked = [self._asked(payload) for payload in payloads]
+        self._submit(asked, end)
+        self._wait(asked, end)
+        self._collect(asked)
+        self._leave([one for one in asked if one.answer is None and one.ticket is not None])
+        return [[] if one.answer is None else one.answer for one in asked]
+
+    def _asked(self, payload: Json) -> _Asked:
+        project, task = payload["project"], payload["task"]["id"]
+        if project is None or task is None:
+            return _Asked(payload, uuid4().hex, NOBODY)
+        return _Asked(payload, identity(payload), project)
+
+    def _submit(self, asked: Sequence[_Asked], end: float) -> None:
+        for number, one in enumerate(asked):
+            task, version = one.payload["task"]["id"] or 0, one.payload["version"]
+            if self._ledger.enlist(one.entry, project=one.project, task=task, version=version, lease=end) != "waiting":
+                continue
+            job = {"entry": one.entry, "project": one.project, "work": one.payload}
+            try:
+                one.ticket = self._dispatcher.submit(
+                    KIND, job, queue=QueueName.BATCH, deadline=None, key=one.entry, on_same_key="join"
+                )
+            except (QueueFull, QueueUnavailable) as error:
+                self._ledger.drop(one.entry, one.project)
+                if number == 0:
+                    raise
+                fail(asked[number:], error)
+                return
+            self._ledger.remember_ticket(one.entry, one.ticket)
+
+    def _wait(self, asked: Sequence[_Asked], end: float) -> None:
+        for one in asked:
+            left = end - time.time()
+            if left <= 0:
+                return
+            if one.ticket is None:
+                continue
+            try:
+                self._dispatcher.wait(one.ticket, timeout=left)
+            except TimeoutError:
+                return
+            except MaskloopError as error:
+                settle_failure(self._ledger, one.entry, one.project, one.payload, error)
+                if isinstance(error, QueueUnavailable):
+                    return
+
+    def _collect(self, asked: Sequence[_Asked]) -> None:
+        """Claims what is ready, at last what became so of another request's work."""
+        room = MOST_INLINE
+        for one in asked:
+            if one.answer is None and room > 0 and (claimed := self._ledger.claim(one.entry, one.project, len(asked))):
+                one.answer, size = claimed
+                room -= size
+
+    def _leave(self, late: Sequence[_Asked]) -> None:
+        """What happens to tasks that nobody waits for any more."""
+        left = [one for one in late if one.project == NOBODY or not self._delivers]
+        for one in left:
+            assert one.ticket is not None
+            self._dispatcher.cancel(one.ticket)
+            self._ledger.drop(one.entry, one.project)
+        fail(
+            left,
+            DeadlineExceeded(
+                f"Not ready within {self._deadline:g} s, and later it can't be delivered.", HOW_TO_DELIVER
+            ),
+        )
+        if len(late) > len(left):
+            log.info("project=%d %d tasks will be delivered when they are ready", late[0].project, len(late))
+
+
+def fail(asked: Sequence[_Asked], error: MaskloopError) -> None:
+    """Answers these tasks with the error."""
+    for one in asked:
+        one.answer = failed_prediction(error, one.payload["version"], one.payload["label_config"])
+    if asked:
+        log.error("project=%d %d tasks failed: %s", asked[0].project, len(asked), error)
+
+
+def identity(payload: Json) -> str:
+    """The same for the same task, version, configuration and options; safe in a key."""
+    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def settle_failure(ledger: Ledger, entry: str, project: int, payload: Json, error: MaskloopError) -> None:
+    """Makes the error the task's prediction, unless somebody made another; a job taken back leaves nothing."""
+    if isinstance(error, Cancelled):
+        ledger.drop(entry, project)
+        return
+    failed = failed_prediction(error, payload["version"], payload["label_config"])
+    if ledger.finish(entry, project, failed, failed=True):
+        log.warning("project=%d task=%s failed: %s", project, payload["task"]["id"], error)
+
+
+def handler(
+    segmenter: Segmenter, ledger: Ledger, automatic: AutomaticSettings | None = None
+) -> Callable[[Any, JobContext], None]:
+    """What a batch worker does with jobs of ``KIND``: the prediction goes to the ledger, not through the queue."""
+
+    def run(job: Any, context: JobContext) -> None:
+        context.check()
+        entry, project, payload = job["entry"], int(job["project"]), job["work"]
+        try:
+            made = pre_annotate(segmenter, payload, automatic)
+        except MaskloopError as error:
+            settle_failure(ledger, entry, project, payload, error)
+        else:
+            ledger.finish(entry, project, made)
+
+    return run

@@ -1,0 +1,62 @@
+"""A backend as the settings want it, for processes that hold no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.queues import QueueName, connect
+from maskloop.errors import QueueUnavailable
+from maskloop.labelstudio.api import LabelStudioApi
+from maskloop.labelstudio.courier import Courier
+from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.service import Backend, Feedback, Patience
+from maskloop.learning.store import open_store
+from maskloop.settings import Settings
+from maskloop.weights import official
+
+
+def official_version() -> str:
+    """The official weights as a model version: their name and the first 8 hex digits of their sha256."""
+    manifest = official()
+    return f"{manifest.file.partition('.')[0]}-{manifest.sha256[:8]}"
+
+
+def connect_backend(
+    settings: Settings, *, version: Callable[[], str] = official_version, feedback: Feedback | None = None
+) -> Backend:
+    """Raises QueueUnavailable if the settings name no Redis."""
+    redis = connect(redis_url(settings))
+    limits = {QueueName.INTERACTIVE: settings.max_waiting_clicks, QueueName.BATCH: settings.max_waiting_tasks}
+    return Backend(
+        Dispatcher(redis, limits),
+        redis,
+        version=version,
+        patience=Patience(settings.click_deadline, settings.batch_deadline),
+        delivers=can_deliver(settings),
+        feedback=feedback or open_store(settings),
+    )
+
+
+def connect_courier(settings: Settings) -> Courier | None:
+    """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
+    if not can_deliver(settings):
+        return None
+    assert settings.label_studio_url is not None
+    assert settings.label_studio_api_key is not None
+    redis = connect(redis_url(settings))
+    api = LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
+    return Courier(Ledger(redis), Dispatcher(redis, {}), api)
+
+
+def can_deliver(settings: Settings) -> bool:
+    """Whether late predictions can be brought to Label Studio."""
+    return settings.label_studio_url is not None and settings.label_studio_api_key is not None
+
+
+def redis_url(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise QueueUnavailable(
+            "No Redis is named.", "Set MASKLOOP_REDIS_URL to that of the workers; `maskloop serve` prints it."
+        )
+    return settings.redis_url

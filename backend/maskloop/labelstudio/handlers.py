@@ -1,0 +1,151 @@
+"""What a worker does for Label Studio: a click's mask, and automatic masks of a task. JSON in, a prediction out.
+
+A prediction is ``{"result": [regions], "score", "model_version"}``, https://labelstud.io/guide/predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, ClassVar, Protocol
+
+from maskloop.errors import MaskloopError
+from maskloop.images import task_reference
+from maskloop.labelstudio.label_config import LabelConfig
+from maskloop.labelstudio.options import Options
+from maskloop.labelstudio.prompts import Click, read_click
+from maskloop.labelstudio.regions import Canvas, Region, regions_of
+from maskloop.labelstudio.wire import Context, Task, Wire
+from maskloop.sam import masks
+from maskloop.sam.automatic import AutomaticSettings
+from maskloop.sam.interactive import answer
+from maskloop.sam.protocols import Decoder
+from maskloop.sam.values import Embedding, Mask, MaskLogits, Prompt
+
+Json = dict[str, Any]
+
+
+class Segmenter(Protocol):
+    """What ``inference.Segmenter`` offers."""
+
+    @property
+    def engine(self) -> Decoder: ...
+
+    def embedding(self, reference: str) -> Embedding: ...
+
+    def everything(self, reference: str, settings: AutomaticSettings) -> Iterable[Mask]:
+        """Best first."""
+        ...
+
+
+class NothingFound(MaskloopError):
+    """The network sees no object where the prompt is."""
+
+    code: ClassVar[str] = "nothing_found"
+
+
+class Work(Wire):
+    """The payload of both jobs. ``version`` is what the prediction carries."""
+
+    project: int | None = None
+    task: Task
+    label_config: str
+    options: Options = Options()
+    version: str
+
+
+class ClickWork(Work):
+    context: Context
+
+
+def click(segmenter: Segmenter, payload: Json) -> Json:
+    """Masks for the prompts in the payload's context; no region if all prompts were taken back.
+
+    Raises what the image raises, and BadRequest, BadLabelConfig or NothingFound.
+    """
+    work = ClickWork.read(payload)
+    config = LabelConfig.parse(work.label_config)
+    wanted = read_click(config, work.context, work.task)
+    if wanted is None:
+        return prediction([], work.version)
+    outputs = config.outputs(wanted.image.name, wanted.label, work.options.outputs)
+    embedding = segmenter.embedding(reference_of(work, wanted.reference))
+    canvas = Canvas(*embedding.size, page=wanted.page, rotation=wanted.rotation)
+    found = [
+        region
+        for mask in _masks(segmenter.engine, embedding, wanted)
+        for region in regions_of(mask, outputs, canvas, work.options.polygon_tolerance)
+    ]
+    if not found:
+        raise NothingFound("No object was found here.", "Add another point, or draw a rectangle around the object.")
+    return prediction(found, work.version)
+
+
+def pre_annotate(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> Json:
+    """Automatic masks of all images of the payload's task. ``automatic``: what holds where the project sets nothing.
+
+    Raises what the image raises, BadRequest, BadLabelConfig, and NothingFound if there is no object at all.
+    """
+    work = Work.read(payload)
+    config = LabelConfig.parse(work.label_config)
+    settings = work.options.automatic_settings(automatic)
+    found: list[Region] = []
+    for tag in config.images.values():
+        outputs = config.automatic_outputs(tag.name, work.options.outputs, work.options.default_label)
+        if not outputs:
+            continue
+        for page, text in enumerate(tag.references(work.task.data)):
+            for mask in islice(segmenter.everything(reference_of(work, text), settings), work.options.max_regions):
+                height, width = mask.pixels.shape
+                canvas = Canvas(height, width, page if tag.several else None)
+                found += regions_of(mask, outputs, canvas, work.options.polygon_tolerance)
+    if not found:
+        raise NothingFound(
+            "No object was found, or no control takes automatic masks.",
+            'Lower extra_params {"automatic": {"pred_iou_thresh": ...}}, or see maskloop_output in the configuration.',
+        )
+    return prediction(found, work.version)
+
+
+def prediction(result: Sequence[Region], version: str) -> Json:
+    """The score is the mean of the regions' scores, 0 without any: the least certain tasks come first."""
+    scores = [float(region["score"]) for region in result if "score" in region]
+    score = round(sum(scores) / len(scores), 4) if scores else 0.0
+    return {"result": list(result), "score": score, "model_version": version}
+
+
+def reference_of(work: Work, text: str) -> str:
+    return task_reference(text, task=work.task.id, project=work.project)
+
+
+def _masks(decoder: Decoder, embedding: Embedding, wanted: Click) -> list[Mask]:
+    return [
+        Mask(masks.upscale(found.logits[0], found.size), float(found.scores[0]))
+        for steps in wanted.objects(embedding.size)
+        for found in [refine(decoder, embedding, steps)]
+    ]
+
+
+def refine(decoder: Decoder, embedding: Embedding, steps: Sequence[Prompt]) -> MaskLogits:
+    """The answer to the last of an object's prompts, each of which was given the answer to the one before."""
+    found: MaskLogits | None = None
+    for step in steps:
+        (found,) = answer(decoder, embedding, [replace(step, mask_logits=found.logits[0] if found else None)])
+    if found is None:
+        raise ValueError("an object needs a prompt")
+    return found
+
+
+def payload_of(
+    project: int | None, task: Task, label_config: str, options: Options, version: str, context: Context | None = None
+) -> Json:
+    """What the handlers take."""
+    base: Mapping[str, Any] = {
+        "project": project,
+        "task": task.model_dump(mode="json"),
+        "label_config": label_config,
+        "options": options.model_dump(mode="json"),
+        "version": version,
+    }
+    return {**base, "context": context.model_dump(mode="json")} if context else dict(base)

@@ -1,0 +1,282 @@
+"""Who gets the prediction of which task, and that nobody gets it twice.
+
+A batch is answered within Label Studio's patience; what isn't ready then is delivered through its API. Each task has
+an entry in Redis with one state, changed only by the scripts below, each of which Redis runs as one step:
+
+    waiting -> ready -> answered                (inline, by the request that waits for it)
+                     -> delivering -> delivered (by a courier, once no request waits for it any more)
+
+A request that waits holds a lease until its deadline: a courier leaves the task alone so long. If the server dies, the
+lease ends by itself. Scores of the sorted sets and all times are seconds since the epoch, on the callers' clocks.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from redis import Redis
+
+from maskloop.dispatch.jobs import Ticket
+from maskloop.dispatch.queues import QueueName, reaching_redis
+
+Json = dict[str, Any]
+PREFIX = "maskloop:batch:"
+MARGIN = 1.0
+"""Seconds after a lease until couriers may take the task."""
+SETTLE = 2.0
+SETTLE_EACH = 0.02
+"""Seconds that Label Studio may need to store an answer, and for each prediction in it; so long a task that was just
+answered or delivered isn't predicted again."""
+GRASP = 120.0
+"""Seconds after which another courier takes over a delivery."""
+KEEP_READY = 7 * 24 * 3600
+KEEP_DONE = 3600
+"""Seconds that an entry is kept in case that Label Studio asks again."""
+
+ENLIST = """
+local entry, due, waiting, stats, projects = unpack(KEYS)
+local id, project, now, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local state, since, failed = unpack(redis.call('HMGET', entry, 'state', 'since', 'failed'))
+if state == 'answered' or state == 'delivered' then
+  if now < tonumber(since) and failed ~= '1' then return 'elsewhere' end
+  if state == 'answered' and failed ~= '1' then
+    state = 'ready'
+    redis.call('HSET', entry, 'state', state)
+    redis.call('HINCRBY', stats, 'ready', 1)
+    redis.call('HINCRBY', stats, 'answered', -1)
+  else
+    redis.call('DEL', entry)
+    state = false
+  end
+end
+if state == 'delivering' then return 'elsewhere' end
+lease = math.max(lease, tonumber(redis.call('HGET', entry, 'lease') or '0'))
+redis.call('HSET', entry, 'lease', lease)
+redis.call('EXPIRE', entry, ARGV[6])
+if state == 'ready' then
+  redis.call('ZADD', due, lease + ARGV[7], id)
+  return 'ready'
+end
+if not state then
+  redis.call('HSET', entry, 'state', 'waiting', 'project', project, 'task', ARGV[5], 'version', ARGV[8])
+  redis.call('ZADD', waiting, now, id)
+  redis.call('SADD', projects, project)
+  redis.call('HINCRBY', stats, 'waiting', 1)
+end
+return 'waiting'
+"""
+FINISH = """
+local entry, due, waiting, stats = unpack(KEYS)
+local id, now, result, failed, margin = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+if redis.call('HGET', entry, 'state') ~= 'waiting' then return 0 end
+local lease = tonumber(redis.call('HGET', entry, 'lease') or '0')
+redis.call('HSET', entry, 'state', 'ready', 'since', now, 'result', result, 'failed', failed)
+redis.call('ZREM', waiting, id)
+redis.call('ZADD', due, math.max(now, lease + margin), id)
+redis.call('HINCRBY', stats, 'waiting', -1)
+redis.call('HINCRBY', stats, 'ready', 1)
+if failed == '1' then redis.call('HINCRBY', stats, 'failed', 1) end
+return 1
+"""
+CLAIM = """
+local entry, due, waiting, stats = unpack(KEYS)
+if redis.call('HGET', entry, 'state') ~= 'ready' then return false end
+redis.call('HSET', entry, 'state', 'answered', 'since', ARGV[2])
+redis.call('ZREM', due, ARGV[1])
+redis.call('HINCRBY', stats, 'ready', -1)
+redis.call('HINCRBY', stats, 'answered', 1)
+redis.call('EXPIRE', entry, ARGV[3])
+return redis.call('HGET', entry, 'result')
+"""
+TAKE = """
+local due, prefix, now, grasp = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+while true do
+  local id = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 1)[1]
+  if not id then return false end
+  local entry = prefix .. 'entry:' .. id
+  local state = redis.call('HGET', entry, 'state')
+  if state == 'ready' or state == 'delivering' then
+    redis.call('HSET', entry, 'state', 'delivering')
+    redis.call('ZADD', due, now + grasp, id)
+    return {id, unpack(redis.call('HMGET', entry, 'project', 'task', 'version', 'failed', 'result'))}
+  end
+  redis.call('ZREM', due, id)
+end
+"""
+CLOSE = """
+local entry, due, waiting, stats = unpack(KEYS)
+local id, outcome, at, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local state = redis.call('HGET', entry, 'state')
+if outcome == 'postponed' then
+  if state == 'delivering' then
+    redis.call('HSET', entry, 'state', 'ready')
+    redis.call('ZADD', due, at, id)
+  end
+  return
+end
+local counted = state == 'delivering' and 'ready' or state
+if counted == 'ready' or counted == 'waiting' then redis.call('HINCRBY', stats, counted, -1) end
+redis.call('ZREM', due, id)
+redis.call('ZREM', waiting, id)
+if outcome == 'dropped' then
+  redis.call('DEL', entry)
+else
+  redis.call('HSET', entry, 'state', 'delivered', 'since', at)
+  redis.call('HDEL', entry, 'result')
+  redis.call('EXPIRE', entry, keep)
+  redis.call('HINCRBY', stats, 'delivered', 1)
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A prediction that a courier has taken: it alone may deliver it. ``failed``: it tells why there is none."""
+
+    id: str
+    project: int
+    task: int
+    version: str
+    failed: bool
+    prediction: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A task whose prediction is being made, by the job that ``ticket`` stands for."""
+
+    id: str
+    project: int
+    task: int
+    version: str
+    ticket: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Tasks of one project. waiting, ready: now, ready ones being on their way to Label Studio; the others: so far."""
+
+    waiting: int = 0
+    ready: int = 0
+    answered: int = 0
+    delivered: int = 0
+    failed: int = 0
+
+
+class Ledger:
+    """Thread-safe. Every method raises QueueUnavailable when Redis can't be reached."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._enlist, self._finish, self._claim, self._take, self._close = map(
+            redis.register_script, (ENLIST, FINISH, CLAIM, TAKE, CLOSE)
+        )
+
+    def enlist(
+        self, entry: str, *, project: int, task: int, version: str, lease: float
+    ) -> Literal["waiting", "ready", "elsewhere"]:
+        """Wants a task's prediction until ``lease``. ``waiting``: it has to be made. ``elsewhere``: Label Studio is
+        getting it, or just got it, by another way."""
+        with reaching_redis():
+            state: bytes = self._enlist(
+                keys=[*self._keys(entry, project), f"{PREFIX}projects"],
+                args=[entry, project, time.time(), lease, task, KEEP_READY, MARGIN, version],
+            )
+        return state.decode()  # type: ignore[return-value]
+
+    def remember_ticket(self, entry: str, ticket: Ticket) -> None:
+        with reaching_redis():
+            self._redis.hset(f"{PREFIX}entry:{entry}", "ticket", json.dumps(asdict(ticket)))
+
+    def finish(self, entry: str, project: int, prediction: Json, *, failed: bool = False) -> bool:
+        """Makes a waiting task's prediction ready. False if it was: the second time changes nothing."""
+        with reaching_redis():
+            return bool(
+                self._finish(
+                    keys=self._keys(entry, project), args=[entry, time.time(), pack(prediction), int(failed), MARGIN]
+                )
+            )
+
+    def claim(self, entry: str, project: int, batch: int) -> tuple[Json, int] | None:
+        """The prediction and its size in bytes, to be answered by the caller, with ``batch`` others, and by nobody
+        else; None if it isn't ready, or somebody else has it."""
+        with reaching_redis():
+            settled = time.time() + SETTLE + SETTLE_EACH * batch
+            packed = self._claim(keys=self._keys(entry, project), args=[entry, settled, KEEP_DONE])
+        if not packed:
+            return None
+        text = zlib.decompress(packed)
+        return json.loads(text), len(text)
+
+    def take(self) -> Delivery | None:
+        """One prediction that is due for delivery, if there is any. Given to another courier after ``GRASP``."""
+        with reaching_redis():
+            taken = self._take(keys=[f"{PREFIX}due"], args=[PREFIX, time.time(), GRASP])
+        if not taken:
+            return None
+        entry, project, task, version, failed, packed = taken
+        return Delivery(
+            entry.decode(),
+            int(project),
+            int(task),
+            version.decode(),
+            failed == b"1",
+            json.loads(zlib.decompress(packed)),
+        )
+
+    def delivered(self, delivery: Delivery) -> None:
+        self._end(delivery.id, delivery.project, "delivered", time.time() + SETTLE)
+
+    def postpone(self, delivery: Delivery, seconds: float) -> None:
+        self._end(delivery.id, delivery.project, "postponed", time.time() + seconds)
+
+    def drop(self, entry: str, project: int) -> None:
+        """Nobody wants it any more, or it can't be made now: the next request begins anew."""
+        self._end(entry, project, "dropped", 0)
+
+    def oldest_waiting(self, count: int) -> Iterator[Waiting]:
+        """Up to ``count`` tasks, those first whose jobs were submitted longest ago."""
+        with reaching_redis():
+            names: Any = self._redis.zrange(f"{PREFIX}waiting", 0, count - 1)
+            for name in names:
+                fields: Any = self._redis.hmget(
+                    PREFIX + "entry:" + name.decode(), "project", "task", "version", "ticket"
+                )
+                project, task, version, ticket = fields
+                if project is None:
+                    self._redis.zrem(f"{PREFIX}waiting", name)
+                elif ticket is not None:
+                    known = json.loads(ticket)
+                    known["queue"] = QueueName(known["queue"])
+                    yield Waiting(name.decode(), int(project), int(task), version.decode(), Ticket(**known))
+
+    def tallies(self) -> dict[int, Tally]:
+        """By project."""
+        with reaching_redis():
+            projects = sorted(int(project) for project in self._redis.smembers(f"{PREFIX}projects"))
+            with self._redis.pipeline(transaction=False) as pipe:
+                for project in projects:
+                    pipe.hgetall(f"{PREFIX}stats:{project}")
+                rows = pipe.execute()
+        return {
+            project: Tally(**{name.decode(): int(value) for name, value in row.items()})
+            for project, row in zip(projects, rows, strict=True)
+        }
+
+    def _end(self, entry: str, project: int, outcome: str, at: float) -> None:
+        with reaching_redis():
+            self._close(keys=self._keys(entry, project), args=[entry, outcome, at, KEEP_DONE])
+
+    @staticmethod
+    def _keys(entry: str, project: int) -> list[str]:
+        return [f"{PREFIX}entry:{entry}", f"{PREFIX}due", f"{PREFIX}waiting", f"{PREFIX}stats:{project}"]
+
+
+def pack(prediction: Json) -> bytes:
+    """Run-length codes written in decimal shrink to a tenth."""
+    return zlib.compress(json.dumps(prediction, separators=(",", ":")).encode(), 1)

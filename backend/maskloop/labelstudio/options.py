@@ -1,0 +1,62 @@
+"""What a user may set for a project in Label Studio: the backend's "extra params", a JSON object.
+
+{"outputs": ["brush"], "default_label": "Dog", "polygon_tolerance": 2, "max_regions": 50,
+ "automatic": {"points_per_side": 16, "pred_iou_thresh": 0.9}}
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from maskloop.errors import BadRequest
+from maskloop.labelstudio.wire import faults
+from maskloop.sam.automatic import AutomaticSettings
+
+log = logging.getLogger(__name__)
+
+_AUTOMATIC = TypeAdapter(AutomaticSettings)
+_NAMES = frozenset(field.name for field in fields(AutomaticSettings))
+
+
+class Options(BaseModel):
+    """outputs: shapes (``brush``, ``rectangle``, ``polygon``) or names of the controls to fill; None is all of them.
+    default_label: of automatic regions, where a control has several labels and names none itself.
+    polygon_tolerance: pixels by which polygons may leave a mask's outline.
+    max_regions: automatic masks of one image, the best.
+    automatic: parameters of the automatic generator, named as in :class:`~maskloop.sam.automatic.AutomaticSettings`.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    outputs: tuple[str, ...] | None = None
+    default_label: str = ""
+    polygon_tolerance: Annotated[float, Field(ge=0, le=100)] | None = None
+    max_regions: Annotated[int, Field(ge=1, le=1000)] = 100
+    automatic: dict[str, Any] = {}
+
+    @classmethod
+    def read(cls, extra_params: Mapping[str, Any] | None) -> Options:
+        """Raises BadRequest that says what is wrong; what maskloop doesn't know is logged and left alone."""
+        given = extra_params or {}
+        if unknown := given.keys() - cls.model_fields.keys():
+            log.warning("extra_params has names that mean nothing to maskloop: %s", ", ".join(sorted(unknown)))
+        try:
+            options = cls.model_validate(given)
+            options.automatic_settings()
+        except ValidationError as error:
+            raise BadRequest(f"The backend's extra params can't be used: {faults(error)}.") from error
+        return options
+
+    def automatic_settings(self, base: AutomaticSettings | None = None) -> AutomaticSettings:
+        """``base`` with what the user set."""
+        if unknown := self.automatic.keys() - _NAMES:
+            raise BadRequest(
+                f"extra_params.automatic has no {', '.join(sorted(unknown))}.", f"It has {', '.join(sorted(_NAMES))}."
+            )
+        known = _AUTOMATIC.dump_python(base or AutomaticSettings())
+        return _AUTOMATIC.validate_python({**known, **self.automatic})

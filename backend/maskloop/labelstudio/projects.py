@@ -1,0 +1,33 @@
+"""What ``/setup`` said of a project and ``/predict`` doesn't repeat."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from redis import Redis
+
+from maskloop.dispatch.queues import reaching_redis
+
+Json = dict[str, Any]
+KEY = "maskloop:extra-params"
+
+
+class Projects:
+    """In Redis, for all server processes. Every method raises QueueUnavailable when it can't be reached."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def remember(self, project: int, extra_params: Json | None) -> None:
+        with reaching_redis():
+            if extra_params is None:
+                self._redis.hdel(KEY, str(project))
+            else:
+                self._redis.hset(KEY, str(project), json.dumps(extra_params))
+
+    def extra_params(self, project: int) -> Json | None:
+        """What the user wrote into the backend's settings in Label Studio."""
+        with reaching_redis():
+            kept: Any = self._redis.hget(KEY, str(project))
+        return dict(json.loads(kept)) if kept else None

@@ -1,0 +1,188 @@
+"""The backend as Label Studio calls it. Our own server and the model class are two doors to it.
+
+It parses and refuses what can't be understood, hands the work to workers, and waits. What people get to see of an error
+is in :mod:`~maskloop.labelstudio.failures`.
+
+For a server: ``/setup`` and ``/predict`` raise MaskloopErrors that become a status and ``{"detail"}``: BadRequest and
+BadLabelConfig 400, ImageRefused, ImageUnavailable, ImageUnreadable and NothingFound 422, Replaced 409, QueueFull 503
+with Retry-After, QueueUnavailable and WeightsError 503, DeadlineExceeded 504. Label Studio tells its users the status
+and no body. ``/health`` should not answer 200 while no work can be done: Label Studio then shows the backend as
+disconnected, and doesn't say "retrieved" of predictions that never come.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from redis import Redis
+
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.queues import QueueName
+from maskloop.errors import BadRequest, MaskloopError
+from maskloop.labelstudio.batch import Batches
+from maskloop.labelstudio.failures import message, message_of
+from maskloop.labelstudio.handlers import payload_of, prediction
+from maskloop.labelstudio.label_config import LabelConfig
+from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.options import Options
+from maskloop.labelstudio.projects import Projects
+from maskloop.labelstudio.prompts import read_click
+from maskloop.labelstudio.wire import PredictRequest, SetupRequest, WebhookEvent
+from maskloop.learning.store import MadePrediction
+
+Json = dict[str, Any]
+KIND = "click"
+
+log = logging.getLogger("maskloop.backend")
+
+
+class Feedback(Protocol):
+    """Keeps what people are shown and what they do; ``learning.FeedbackStore`` is one."""
+
+    def record_event(self, payload: bytes) -> None: ...
+
+    def record_predictions(self, predictions: Iterable[MadePrediction]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds until an answer is due."""
+
+    click: float = 10.0
+    batch: float = 85.0
+
+
+class Backend:
+    """Thread-safe; its calls block until there is an answer.
+
+    version: of the model in service: the same in ``/setup``, ``/versions`` and predictions.
+    delivers: whether a :class:`~maskloop.labelstudio.courier.Courier` brings predictions that are late.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        redis: Redis,
+        *,
+        version: Callable[[], str],
+        patience: Patience,
+        delivers: bool,
+        feedback: Feedback | None = None,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._projects = Projects(redis)
+        self._ledger = Ledger(redis)
+        self._batches = Batches(dispatcher, self._ledger, deadline=patience.batch, delivers=delivers)
+        self._version = version
+        self._patience = patience
+        self._delivers = delivers
+        self._feedback = feedback
+        self._notes = ThreadPoolExecutor(1, thread_name_prefix="notes")
+
+    def close(self) -> None:
+        self._notes.shutdown()
+
+    def setup(self, body: object) -> Json:
+        """``POST /setup``; Label Studio calls it all the time. Raises BadRequest or BadLabelConfig."""
+        request = SetupRequest.read(body)
+        LabelConfig.parse(request.label_config)
+        Options.read(request.extra_params)
+        if request.project_id is not None:
+            self._projects.remember(request.project_id, request.extra_params)
+        return {"model_version": self._version()}
+
+    def versions(self) -> Json:
+        """``GET /versions``."""
+        return {"versions": [self._version()]}
+
+    def predict(self, body: object) -> Json:
+        """``POST /predict``: ``{"results": [...]}``, one for each task, in their order.
+
+        A task of a batch gets a prediction, one that says why there is none, or an empty list if Label Studio gets it
+        later. Raises MaskloopErrors that concern the whole request.
+        """
+        request = PredictRequest.read(body)
+        if request.params.context is not None:
+            return {"results": [self._click(request)]}
+        LabelConfig.parse(request.label_config)
+        options, version = self._options(request), self._version()
+        payloads = [
+            payload_of(request.project_id, task, request.label_config, options, version) for task in request.tasks
+        ]
+        return {"results": self._batches.predict(payloads)}
+
+    def webhook(self, payload: bytes) -> Json:
+        """``POST /webhook``: the event is kept when this returns. Raises BadRequest if it is no event."""
+        try:
+            body = json.loads(payload)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest("The event is no JSON.") from error
+        event = WebhookEvent.read(body)
+        log.info("project=%s event=%s", event.project.id if event.project else "-", event.action)
+        if self._feedback is not None:
+            self._feedback.record_event(payload)
+        return {}
+
+    def fit(self, event: str, data: Mapping[str, Any]) -> Json:
+        """The same, as the official server calls it."""
+        return self.webhook(json.dumps({**data, "action": event}).encode())
+
+    def batches(self) -> Json:
+        """Tasks by project, for ``/health`` and ``/metrics``. ``delivers`` is false without a token: then late
+        predictions can't be brought to Label Studio."""
+        tallies = self._ledger.tallies()
+        return {"delivers": self._delivers, "projects": {str(project): asdict(t) for project, t in tallies.items()}}
+
+    def _click(self, request: PredictRequest) -> Json:
+        try:
+            return self._answer_click(request)
+        except MaskloopError as error:
+            told = message_of(error, request.label_config)
+            if not told:
+                raise
+            log.warning("project=%s task=%s click: %s", request.project_id, request.tasks[0].id, error)
+            return prediction(told, self._version())
+
+    def _answer_click(self, request: PredictRequest) -> Json:
+        context, task, version = request.params.context, request.tasks[0], self._version()
+        assert context is not None
+        if len(request.tasks) > 1:
+            raise BadRequest(f"A prompt is for one task, not {len(request.tasks)}.")
+        config = LabelConfig.parse(request.label_config)
+        options = self._options(request)
+        click = read_click(config, context, task)
+        if click is None:
+            return prediction(message(config), version)
+        config.outputs(click.image.name, click.label, options.outputs)
+        ticket = self._dispatcher.submit(
+            KIND,
+            payload_of(request.project_id, task, request.label_config, options, version, context),
+            queue=QueueName.INTERACTIVE,
+            deadline=self._patience.click,
+            key=f"{request.project_id}:{task.id}:{click.key}" if click.key else None,
+        )
+        made: Json = self._dispatcher.wait(ticket)
+        self._notes.submit(self._note, request, made)
+        return {**made, "result": [*made["result"], *message(config)]}
+
+    def _note(self, request: PredictRequest, made: Json) -> None:
+        task, context = request.tasks[0], request.params.context
+        if self._feedback is None or task.id is None or context is None:
+            return
+        prompts = [prompt.model_dump(mode="json") for prompt in context.result]
+        noted = MadePrediction(
+            task.id, request.project_id, made["model_version"], made["score"], made["result"], prompts
+        )
+        try:
+            self._feedback.record_predictions([noted])
+        except MaskloopError as error:
+            log.warning("A click's answer isn't noted: %s", error)
+
+    def _options(self, request: PredictRequest) -> Options:
+        known = None if request.project_id is None else self._projects.extra_params(request.project_id)
+        return Options.read(known)

@@ -1,0 +1,112 @@
+"""What Label Studio sends to an ML backend: strict in what is used, tolerant of everything else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from maskloop.errors import BadRequest
+
+Json = dict[str, Any]
+
+
+def _none_is(default: Any) -> BeforeValidator:
+    """Label Studio sends null for many things that aren't there."""
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
+Uid = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
+"""A project as Label Studio names it here: "<id>.<creation time>"."""
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @classmethod
+    def read(cls, body: object) -> Self:
+        """The body of a request, parsed. Raises BadRequest with each field that isn't as it should be."""
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            raise BadRequest(f"The request can't be understood: {faults(error)}.") from error
+
+
+def faults(error: ValidationError) -> str:
+    """Where and what is wrong, without the values."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors()[:5])
+
+
+class Task(Wire):
+    """``id`` is missing only where a task isn't stored in Label Studio."""
+
+    id: int | None = None
+    data: Json
+
+
+class ContextResult(Wire):
+    """A prompt in the editor: a key point or a rectangle, or the label that goes with the one of the same id."""
+
+    id: str = ""
+    from_name: str
+    to_name: str
+    type: str
+    value: Json
+    is_positive: Annotated[bool, _none_is(True)] = True
+    item_index: Annotated[int, _none_is(0)] = 0
+    original_width: int | None = None
+    original_height: int | None = None
+    image_rotation: Annotated[float, _none_is(0)] = 0
+
+
+class Context(Wire):
+    """``result`` holds every prompt on the object so far, and none once the last one was deleted."""
+
+    result: Annotated[tuple[ContextResult, ...], _none_is(())] = ()
+
+
+class Params(Wire):
+    context: Annotated[Context | None, BeforeValidator(lambda value: value or None)] = None
+    """None (or empty, as the official server has it) asks for predictions of whole tasks."""
+
+
+class PredictRequest(Wire):
+    """``POST /predict``."""
+
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
+    project: Uid = ""
+    label_config: Annotated[str, _none_is("")] = ""
+    params: Annotated[Params, _none_is({})] = Params()
+
+    @property
+    def project_id(self) -> int | None:
+        return project_id(self.project)
+
+
+class SetupRequest(Wire):
+    """``POST /setup``. ``extra_params`` is what the user wrote into the backend's settings in Label Studio."""
+
+    project: Uid = ""
+    label_config: str = Field(alias="schema")
+    extra_params: Annotated[Json | None, BeforeValidator(lambda value: value or None)] = None
+
+    @property
+    def project_id(self) -> int | None:
+        return project_id(self.project)
+
+
+class EventProject(Wire):
+    id: int
+
+
+class WebhookEvent(Wire):
+    """``POST /webhook``: what happened, and where. What else it says is read where it is used."""
+
+    action: str
+    project: EventProject | None = None
+
+
+def project_id(uid: str) -> int | None:
+    """The id in Label Studio's "<id>.<creation time>"."""
+    number = uid.partition(".")[0]
+    return int(number) if number.isdecimal() else None

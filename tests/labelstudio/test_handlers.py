@@ -1,0 +1,145 @@
+"""What a worker makes of a click, and of a whole task."""
+
+from typing import Any
+
+import pytest
+
+from labelstudio.discs import EMPTY, EVERYTHING, HEIGHT, MISSING, PHOTO, WIDTH, DiscSegmenter, box, disc, point, task
+from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable
+from maskloop.geometry import label_studio_rle, masks
+from maskloop.labelstudio.handlers import NothingFound, click, payload_of, pre_annotate
+from maskloop.labelstudio.options import Options
+from maskloop.labelstudio.wire import Context, Task
+from maskloop.sam.automatic import AutomaticSettings
+
+
+@pytest.fixture
+def segmenter() -> DiscSegmenter:
+    return DiscSegmenter()
+
+
+def asked(*prompts: dict[str, Any], config: str = EVERYTHING, image: str = PHOTO, **options: Any) -> dict:
+    context = Context.read({"result": prompts})
+    return payload_of(7, Task.read(task(3, image)), config, Options.read(options), "model-1", context)
+
+
+def whole(config: str = EVERYTHING, image: str = PHOTO, **options: Any) -> dict:
+    return payload_of(7, Task.read(task(3, image)), config, Options.read(options), "model-1")
+
+
+def brush_mask(prediction: dict[str, Any]) -> Any:
+    (region,) = [region for region in prediction["result"] if region["type"] == "brushlabels"]
+    return label_studio_rle.decode(region["value"]["rle"], HEIGHT, WIDTH)
+
+
+def test_a_click_is_answered_by_the_object_under_it(segmenter: DiscSegmenter) -> None:
+    made = click(segmenter, asked(point(25, 50)))
+    assert [region["from_name"] for region in made["result"]] == ["brush", "box", "outline"]
+    assert (made["model_version"], made["score"]) == ("model-1", 0.9)
+    assert masks.iou(brush_mask(made), disc(100, 150)) > 0.95
+
+
+def test_a_single_click_takes_the_best_of_three_and_more_take_one_that_knows_the_answer_before(
+    segmenter: DiscSegmenter,
+) -> None:
+    click(segmenter, asked(point(25, 50), point(30, 50, positive=False)))
+    (first, three), (second, one) = [(prompt, multimask) for prompt, multimask in segmenter.engine.asked]
+    assert (three, one) == (True, False)
+    assert first.mask_logits is None
+    assert second.mask_logits is not None
+    assert len(second.points) == 2
+
+
+def test_a_rectangle_is_answered_by_what_is_in_it(segmenter: DiscSegmenter) -> None:
+    made = click(segmenter, asked(box(25, 25, 50, 50, label="Cat")))
+    assert [region["from_name"] for region in made["result"]] == ["brush", "box"]
+    (rectangle,) = [region for region in made["result"] if region["from_name"] == "box"]
+    sides = [rectangle["value"][side] for side in ("x", "y", "width", "height")]
+    assert sides == pytest.approx([25, 25, 50, 50], abs=1.5)
+    assert rectangle["value"]["rectanglelabels"] == ["Cat"]
+
+
+def test_two_rectangles_are_two_objects(segmenter: DiscSegmenter) -> None:
+    made = click(segmenter, asked(box(5, 5, 20, 20), box(60, 60, 20, 20), outputs=["brush"]))
+    assert len(made["result"]) == 2
+
+
+def test_prompts_taken_back_leave_an_empty_answer(segmenter: DiscSegmenter) -> None:
+    assert click(segmenter, asked())["result"] == []
+    assert segmenter.references == []
+
+
+def test_cloud_storage_is_asked_of_label_studio(segmenter: DiscSegmenter) -> None:
+    click(segmenter, asked(point(25, 50), image="s3://bucket/photo.jpg"))
+    (reference,) = segmenter.references
+    assert reference.startswith("/projects/7/resolve/?fileuri=")
+
+
+def test_what_is_wrong_with_the_image_is_told(segmenter: DiscSegmenter) -> None:
+    with pytest.raises(ImageUnavailable, match="404"):
+        click(segmenter, asked(point(25, 50), image=MISSING))
+
+
+def test_a_prompt_outside_the_image_is_told(segmenter: DiscSegmenter) -> None:
+    with pytest.raises(BadRequest, match="outside the image"):
+        click(segmenter, asked(point(125, 50)))
+
+
+def test_an_empty_mask_is_told_rather_than_drawn(segmenter: DiscSegmenter) -> None:
+    negatives = [point(25, 50), point(25.01, 50, positive=False)]
+    with pytest.raises(NothingFound, match="No object"):
+        click(segmenter, asked(*negatives))
+
+
+def test_a_task_gets_all_objects_in_every_control_best_first(segmenter: DiscSegmenter) -> None:
+    made = pre_annotate(segmenter, whole())
+    assert [(region["from_name"], region["score"]) for region in made["result"][:6]] == [
+        *[(name, 0.9) for name in ("brush", "box", "outline")],
+        *[(name, 0.8) for name in ("brush", "box", "outline")],
+    ]
+    assert made["score"] == pytest.approx(0.8)
+    assert made["model_version"] == "model-1"
+
+
+def test_automatic_regions_carry_the_only_label_or_none_or_the_one_that_is_named(segmenter: DiscSegmenter) -> None:
+    labels = {
+        region["from_name"]: region["value"][region["type"]] for region in pre_annotate(segmenter, whole())["result"]
+    }
+    assert labels == {"brush": [], "box": [], "outline": ["Dog"]}
+    named = pre_annotate(segmenter, whole(default_label="Cat", outputs=["brush"]))["result"]
+    assert [region["value"]["brushlabels"] for region in named] == [["Cat"]] * 3
+
+
+def test_the_number_of_regions_and_the_generators_parameters_are_the_projects(segmenter: DiscSegmenter) -> None:
+    payload = whole(max_regions=2, outputs=["box"], automatic={"points_per_side": 8})
+    assert len(pre_annotate(segmenter, payload, AutomaticSettings(box_nms_thresh=0.5))["result"]) == 2
+    assert segmenter.settings == [AutomaticSettings(points_per_side=8, box_nms_thresh=0.5)]
+
+
+def test_every_image_and_page_of_a_task_is_looked_at(segmenter: DiscSegmenter) -> None:
+    config = """<View>
+        <Image name="a" value="$a"/><Image name="pages" valueList="$pages"/><Image name="bare" value="$c"/>
+        <Rectangle name="in a" toName="a"/><Rectangle name="in pages" toName="pages"/></View>"""
+    data = {"a": "/a.jpg", "pages": ["/1.jpg", "/2.jpg"]}
+    made = pre_annotate(segmenter, payload_of(7, Task(id=1, data=data), config, Options(), "v"))
+    assert segmenter.references == ["/a.jpg", "/1.jpg", "/2.jpg"]
+    pages = [region.get("item_index") for region in made["result"]]
+    assert pages == [None] * 3 + [0] * 3 + [1] * 3
+
+
+def test_an_image_without_objects_and_a_configuration_that_takes_none_are_told(segmenter: DiscSegmenter) -> None:
+    with pytest.raises(NothingFound):
+        pre_annotate(segmenter, whole(image=EMPTY))
+    config = EVERYTHING.replace('toName="image"', 'toName="image" maskloop_output="click"')
+    with pytest.raises(NothingFound, match="maskloop_output"):
+        pre_annotate(segmenter, whole(config))
+
+
+def test_a_task_without_its_image_is_told(segmenter: DiscSegmenter) -> None:
+    with pytest.raises(BadRequest, match="has no image"):
+        pre_annotate(segmenter, payload_of(7, Task(id=1, data={}), EVERYTHING, Options(), "v"))
+
+
+def test_a_label_without_a_control_is_told(segmenter: DiscSegmenter) -> None:
+    with pytest.raises(BadLabelConfig, match="'Bird'"):
+        click(segmenter, asked(box(1, 1, 9, 9, label="Bird"), outputs=["brush"]))

@@ -1,0 +1,229 @@
+"""What a labeling configuration lets maskloop do, and what it says of one that lets it do nothing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelstudio.discs import EVERYTHING
+from maskloop.errors import BadLabelConfig, BadRequest
+from maskloop.labelstudio.controls import ImageTag, Label, Output, Shape
+from maskloop.labelstudio.label_config import EXAMPLE, PROMPT_EXAMPLE, LabelConfig
+
+DOG, CAT, BIRD = Label("Dog"), Label("Cat"), Label("Bird")
+
+
+def view(*tags: str) -> LabelConfig:
+    return LabelConfig.parse(f"<View>{''.join(tags)}<Image name='image' value='$image'/></View>")
+
+
+def names(outputs: list[Output]) -> list[str]:
+    return [output.control.name for output in outputs]
+
+
+BRUSH = '<BrushLabels name="brush" toName="image" {}><Label value="Dog"/>{}</BrushLabels>'
+
+
+def test_a_prompt_goes_to_every_control_that_has_its_label() -> None:
+    config = LabelConfig.parse(EVERYTHING)
+    assert names(config.outputs("image", DOG)) == ["brush", "box", "outline"]
+    assert names(config.outputs("image", CAT)) == ["brush", "box"]
+
+
+def test_where_no_other_control_has_the_label_the_smart_rectangle_itself_takes_the_answer() -> None:
+    assert names(LabelConfig.parse(EVERYTHING).outputs("image", BIRD)) == ["smartbox"]
+
+
+def test_a_smart_brush_takes_the_answer_rather_than_a_smart_rectangle() -> None:
+    config = view(
+        BRUSH.format('smart="true"', ""),
+        '<RectangleLabels name="r" toName="image" smart="true"><Label value="Dog"/></RectangleLabels>',
+    )
+    assert names(config.outputs("image", DOG)) == ["brush"]
+
+
+def test_what_is_asked_for_narrows_the_answer_by_shape_or_name() -> None:
+    config = LabelConfig.parse(EVERYTHING)
+    assert names(config.outputs("image", DOG, ["rectangle"])) == ["box"]
+    assert names(config.outputs("image", DOG, ["smartbox", "outline"])) == ["outline"]
+    assert names(config.outputs("image", DOG, ["smartbox"])) == ["smartbox"]
+    with pytest.raises(BadLabelConfig, match="asked for"):
+        config.outputs("image", CAT, ["polygon"])
+
+
+def test_a_label_that_no_control_has_is_told_with_what_to_add() -> None:
+    config = view(
+        BRUSH.format("", ""),
+        '<KeyPointLabels name="p" toName="image" smart="true"><Label value="Fox"/></KeyPointLabels>',
+    )
+    with pytest.raises(BadLabelConfig, match=r"'Fox'.*Add the label"):
+        config.outputs("image", Label("Fox"))
+
+
+def test_one_label_is_the_label_of_automatic_regions() -> None:
+    (output,) = view(BRUSH.format("", "")).automatic_outputs("image")
+    assert output.label == DOG
+
+
+def test_of_several_labels_automatic_regions_get_none_unless_one_is_named() -> None:
+    cat = '<Label value="Cat"/>'
+    (output,) = view(BRUSH.format("", cat)).automatic_outputs("image")
+    assert output.label is None
+    (output,) = view(BRUSH.format('maskloop_label="Cat"', cat)).automatic_outputs("image")
+    assert output.label == CAT
+    (output,) = view(BRUSH.format("", cat)).automatic_outputs("image", default="Cat")
+    assert output.label == CAT
+    (output,) = view(BRUSH.format("", cat)).automatic_outputs("image", default="Fox")
+    assert output.label is None
+
+
+def test_a_control_can_be_kept_for_clicks_or_for_batches_or_left_alone() -> None:
+    for value, click, batch in (("all", 1, 1), ("click", 1, 0), ("batch", 0, 1), ("none", 0, 0)):
+        config = view(
+            BRUSH.format(f'maskloop_output="{value}"', ""), '<Polygon name="p" toName="image" maskloop_output="none"/>'
+        )
+        assert len(config.automatic_outputs("image")) == batch
+        if click:
+            assert names(config.outputs("image", DOG)) == ["brush"]
+        else:
+            with pytest.raises(BadLabelConfig):
+                config.outputs("image", DOG)
+
+
+def test_controls_without_labels_are_named_by_labels_tags() -> None:
+    config = view(
+        '<Brush name="brush" toName="image"/>', '<Labels name="names" toName="image"><Label value="Dog"/></Labels>'
+    )
+    (output,) = config.outputs("image", DOG)
+    assert (output.control.type, output.label, output.naming and output.naming.name) == ("brush", DOG, "names")
+    (output,) = config.automatic_outputs("image")
+    assert (output.label, output.naming and output.naming.name) == (DOG, "names")
+
+
+def test_controls_without_any_labels_take_masks_without_one() -> None:
+    config = view('<Rectangle name="box" toName="image"/>', '<KeyPoint name="p" toName="image" smart="true"/>')
+    assert config.outputs("image", None) == [Output(config.controls["box"], None)]
+    assert config.automatic_outputs("image") == [Output(config.controls["box"], None)]
+
+
+def test_a_prompt_without_a_label_gets_the_only_label_there_is() -> None:
+    config = view(BRUSH.format("", ""), '<KeyPoint name="p" toName="image" smart="true"/>')
+    assert config.outputs("image", None) == [Output(config.controls["brush"], DOG)]
+
+
+def test_an_alias_is_what_is_written_and_either_name_is_understood() -> None:
+    config = view(
+        '<BrushLabels name="brush" toName="image"><Label value="Dog" alias="d"/></BrushLabels>',
+        '<KeyPointLabels name="p" toName="image" smart="true"><Label value="Dog"/></KeyPointLabels>',
+    )
+    label = config.label_of_prompt(config.controls["p"], "Dog")
+    (output,) = config.outputs("image", label)
+    assert output.label is not None
+    assert output.label.written == "d"
+    assert config.label_of_prompt(config.controls["brush"], "d") == Label("Dog", "d")
+
+
+def test_an_unknown_label_is_refused_with_those_that_are_known() -> None:
+    config = LabelConfig.parse(EVERYTHING)
+    with pytest.raises(BadRequest, match=r"'Fox' isn't in .* 'Dog', 'Cat'"):
+        config.label_of_prompt(config.controls["point"], "Fox")
+
+
+def test_labels_that_stand_in_the_tasks_are_all_welcome() -> None:
+    config = view('<BrushLabels name="b" toName="image" value="$classes"/>')
+    assert config.label_of_prompt(config.controls["b"], "Anything").written == "Anything"
+    assert names(config.outputs("image", Label("Anything"))) == ["b"]
+
+
+def test_each_image_has_its_own_controls() -> None:
+    config = LabelConfig.parse(
+        """<View>
+        <Image name="left" value="$left"/><Image name="right" value="$photos.right[1]"/>
+        <BrushLabels name="bl" toName="left"><Label value="Dog"/></BrushLabels>
+        <PolygonLabels name="pr" toName="right"><Label value="Dog"/></PolygonLabels></View>"""
+    )
+    assert names(config.outputs("left", DOG)) == ["bl"]
+    assert names(config.automatic_outputs("right")) == ["pr"]
+    data = {"left": "/a.jpg", "photos": {"right": ["x", "/b.jpg"]}}
+    assert config.images["left"].references(data) == ["/a.jpg"]
+    assert config.images["right"].references(data) == ["/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("value", "data", "reference"),
+    [
+        ("$image", {"image": "/a.jpg"}, "/a.jpg"),
+        ("$meta.files[0].url", {"meta": {"files": [{"url": "/a.jpg"}]}}, "/a.jpg"),
+        ("$meta.url", {"meta.url": "/flat.jpg"}, "/flat.jpg"),
+        ("https://host/$name", {"name": "a.jpg"}, "https://host/a.jpg"),
+        ("image", {"image": "/a.jpg"}, "/a.jpg"),
+    ],
+)
+def test_an_image_is_found_in_the_task_as_label_studio_finds_it(value: str, data: dict, reference: str) -> None:
+    assert ImageTag("image", value).references(data) == [reference]
+
+
+@pytest.mark.parametrize("data", [{}, {"image": ""}, {"image": None}, {"image": 3}, {"image": ["a", "b"]}])
+def test_a_task_without_the_image_is_told(data: dict) -> None:
+    with pytest.raises(BadRequest, match="has no image"):
+        ImageTag("image", "$image").references(data)
+
+
+def test_a_list_of_images_is_pages() -> None:
+    config = LabelConfig.parse('<View><Image name="image" valueList="$pages"/><Brush name="b" toName="image"/></View>')
+    assert config.images["image"].references({"pages": ["/a.jpg", "/b.jpg"]}) == ["/a.jpg", "/b.jpg"]
+
+
+def test_the_control_for_messages_is_found() -> None:
+    area = '<TextArea name="why" toName="image" {}/>'
+    assert view(BRUSH.format("", ""), area.format("")).messages is None
+    assert view(BRUSH.format("", ""), area.format('maskloop_messages="true"')).messages == ("why", "image")
+
+
+def test_tags_and_attributes_are_read_in_any_case() -> None:
+    config = LabelConfig.parse(
+        '<view><image NAME="image" Value="$image"/>'
+        '<brushlabels name="b" toname="image" SMART="True"><label value="Dog"/></brushlabels></view>'
+    )
+    assert config.controls["b"].smart
+    assert config.controls["b"].shape is Shape.BRUSH
+
+
+@pytest.mark.parametrize(
+    ("xml", "told"),
+    [
+        ("", "no labeling configuration"),
+        ("<View>", "no valid XML"),
+        ("<View/>", "shows no image"),
+        ("<View><Image name='image' value='$image'/></View>", "no control that can hold a mask"),
+        (f"<View><Image name='image' value='$image'/>{PROMPT_EXAMPLE}</View>", "no control that can hold a mask"),
+        ("<View><Image name='image' value='$i'/><Choices name='c' toName='image'/></View>", "no control"),
+        ("<View><Image name='other' value='$i'/>" + EXAMPLE + "</View>", "no control that can hold a mask"),
+        ("<View><Image name='image' value='$i'/><Brush name='b' toName='image' maskloop_output='x'/></View>", "one of"),
+        (
+            "<View><Image name='image' value='$i'/><Polygon name='b' toName='image' maskloop_tolerance='x'/></View>",
+            "pixels",
+        ),
+    ],
+)
+def test_a_configuration_that_is_of_no_use_says_what_is_missing(xml: str, told: str) -> None:
+    with pytest.raises(BadLabelConfig, match=told):
+        LabelConfig.parse(xml)
+
+
+def test_the_example_in_the_advice_works() -> None:
+    config = view(EXAMPLE, PROMPT_EXAMPLE)
+    assert [control.name for control in config.prompts()] == ["point"]
+    assert names(config.outputs("image", Label("Object"))) == ["brush"]
+
+
+def test_entities_are_refused() -> None:
+    bomb = '<!DOCTYPE v [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><View>&b;</View>'
+    with pytest.raises(BadLabelConfig, match="no valid XML"):
+        LabelConfig.parse(bomb)
+
+
+@given(st.text(max_size=80))
+def test_nothing_else_than_a_bad_configuration_comes_of_garbage(text: str) -> None:
+    for xml in (text, f"<View>{text}</View>", f"<View><Image name='image' value='{text}'/></View>"):
+        with pytest.raises(BadLabelConfig):
+            LabelConfig.parse(xml)
