@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from maskloop.annotate.sources import find, of_references, read
+from maskloop.annotate.sources import distinct, find, of_references, read
 from maskloop.annotate.values import AnnotateError, Skipped, Source
 from maskloop.errors import ImageUnavailable, ImageUnreadable
 
@@ -165,3 +165,12 @@ def test_a_photo_that_is_gone_or_too_large_says_so(tmp_path: Path) -> None:
     touch(tmp_path / "a.jpg")
     with pytest.raises(ImageUnreadable, match="more than 0 bytes"):
         read(str(tmp_path / "a.jpg"), 0)
+
+
+def test_each_photo_comes_once_and_with_a_name_of_its_own() -> None:
+    listed = [
+        Source("h://x/a.png?1", "x/a.png"),
+        Source("h://x/a.png?2", "x/a.png"),
+        Source("h://x/a.png?1", "x/a.png"),
+    ]
+    assert list(distinct(listed)) == [Source("h://x/a.png?1", "x/a.png"), Source("h://x/a.png?2", "x/a-2.png")]

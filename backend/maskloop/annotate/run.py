@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 from typing import Protocol
 
 from maskloop.annotate.detections import Detection, Detections
 from maskloop.annotate.flow import Outcome
 from maskloop.annotate.journal import Journal, Selection
+from maskloop.annotate.sources import distinct
 from maskloop.annotate.values import Annotated, Skipped, Source
 from maskloop.annotate.work import Job, Task
 from maskloop.sam.automatic import AutomaticSettings
@@ -66,19 +66,16 @@ def fill(
 ) -> Done:
     """Does what the journal lacks of ``found``, each photo once however often it is named there."""
     photos: dict[str, Source] = {}
-    names: set[str] = set()
     skipped: list[Skipped] = []
 
     def missing() -> Iterator[Source | Skipped]:
-        for each in found:
-            if isinstance(each, Skipped):
-                yield each
-            elif each.reference not in photos:
-                photos[each.reference] = replace(each, name=_unused(each.name, names))
+        for each in distinct(found):
+            if isinstance(each, Source):
+                photos[each.reference] = each
                 if each.reference in journal:
                     watcher.resumed()
-                else:
-                    yield photos[each.reference]
+                    continue
+            yield each
 
     for outcome in annotate(missing()):
         if isinstance(outcome, Annotated):
@@ -90,13 +87,3 @@ def fill(
     skipped += (Skipped(photo.source.reference, problem) for photo in done for problem in photo.problems)
     skipped += prompting.left_over(photos.values())
     return Done(done, tuple(skipped))
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    """``name``, with a number where another photo has it: addresses that differ in their query alone."""
-    path, number = PurePosixPath(name), 1
-    while name in taken:
-        number += 1
-        name = str(path.with_stem(f"{path.stem}-{number}"))
-    taken.add(name)
-    return name

@@ -10,7 +10,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +46,20 @@ def find(source: str) -> Found:
 def of_references(references: Iterable[str | os.PathLike[str]]) -> Found:
     """Photos named one by one, relative to the working folder."""
     return _listed((os.fspath(each) for each in references), "", str(Path.cwd()))
+
+
+def distinct(found: Iterable[Source | Skipped]) -> Found:
+    """``found`` with each photo once, under a name that no other has."""
+    references: set[str] = set()
+    names: set[str] = set()
+    for each in found:
+        if isinstance(each, Skipped):
+            yield each
+        elif each.reference not in references:
+            references.add(each.reference)
+            name = _unused(each.name, names)
+            names.add(name)
+            yield Source(each.reference, name)
 
 
 def read(reference: str, limit: int) -> bytes:
@@ -169,6 +183,15 @@ def open_fs(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise AnnotateError(f"{url} can't be opened: {error}.") from error
     return fs, path
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    """``name``, with a number where another photo has it: addresses that differ in their query alone."""
+    path, number = PurePosixPath(name), 1
+    while name in taken:
+        number += 1
+        name = str(path.with_stem(f"{path.stem}-{number}"))
+    return name
 
 
 def _nothing(source: str) -> AnnotateError:
