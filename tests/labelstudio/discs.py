@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,12 @@ MISSING = "/data/upload/1/missing.jpg"
 EMPTY = "/data/upload/1/empty.jpg"
 
 
+@cache
 def disc(x: float, y: float, radius: float = RADIUS) -> np.ndarray:
     rows, columns = np.mgrid[:HEIGHT, :WIDTH] + 0.5
-    return (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+    mask = (columns - x) ** 2 + (rows - y) ** 2 < radius**2
+    mask.setflags(write=False)
+    return mask
 
 
 @dataclass

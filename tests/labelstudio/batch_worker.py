@@ -1,0 +1,48 @@
+"""A real batch worker whose segmenter finds discs: ``batch_worker.py REDIS_URL``.
+
+It begins an image only when the test lets it (``LPUSH go``), and dies at one that is named so.
+"""
+
+import os
+import signal
+import sys
+
+from labelstudio.discs import DiscSegmenter
+from maskloop.dispatch.executor import Service
+from maskloop.dispatch.queues import QueueName, connect
+from maskloop.dispatch.worker import run_worker
+from maskloop.labelstudio import batch, handlers
+from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.service import KIND
+from maskloop.sam.automatic import AutomaticSettings
+from maskloop.sam.values import Mask
+
+DEADLY = "/data/upload/1/deadly.jpg"
+
+
+def main(url: str) -> None:
+    redis = connect(url)
+
+    class Segmenter(DiscSegmenter):
+        def everything(self, reference: str, settings: AutomaticSettings) -> list[Mask]:
+            redis.rpush("began", reference)
+            while not redis.blpop(["go"], timeout=1):
+                ...
+            if reference == DEADLY:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().everything(reference, settings)
+
+    def build() -> Service:
+        segmenter = Segmenter()
+        return Service(
+            {
+                batch.KIND: batch.handler(segmenter, Ledger(redis)),
+                KIND: lambda payload, _: handlers.click(segmenter, payload),
+            }
+        )
+
+    run_worker(redis, QueueName(sys.argv[2]), build)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

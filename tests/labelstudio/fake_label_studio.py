@@ -1,0 +1,56 @@
+"""The part of Label Studio's API that keeps predictions, in memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from maskloop.labelstudio.api import LabelStudioApi
+
+
+@dataclass
+class FakeLabelStudio:
+    """``status`` other than 200 is the answer to everything; ``gone`` tasks are refused with 404."""
+
+    predictions: dict[int, dict[str, Any]] = field(default_factory=dict)
+    status: int = 200
+    gone: set[int] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def api(self) -> LabelStudioApi:
+        return LabelStudioApi("http://label.example", SecretStr("0" * 40), transport=httpx.MockTransport(self.answer))
+
+    def store(self, task: int, prediction: dict[str, Any]) -> None:
+        with self._lock:
+            self.predictions[len(self.predictions) + 1] = {**prediction, "task": task}
+
+    def of(self, task: int) -> list[dict[str, Any]]:
+        with self._lock:
+            return [{"id": number, **one} for number, one in self.predictions.items() if one and one["task"] == task]
+
+    def versions(self, task: int) -> list[str]:
+        return [one["model_version"] for one in self.of(task)]
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        assert request.headers["Authorization"] == f"Token {'0' * 40}"
+        if self.status != 200:
+            return httpx.Response(self.status, json={"detail": "no"})
+        match request.method, request.url.path:
+            case "GET", "/api/predictions/":
+                return httpx.Response(200, json=self.of(int(request.url.params["task"])))
+            case "POST", "/api/predictions/":
+                body = json.loads(request.content)
+                if body["task"] in self.gone:
+                    return httpx.Response(404, json={"detail": "Not found."})
+                self.store(body.pop("task"), body)
+                return httpx.Response(201, json={"id": len(self.predictions)})
+            case "DELETE", path if path.startswith("/api/predictions/"):
+                with self._lock:
+                    self.predictions[int(path.split("/")[3])] = {}
+                return httpx.Response(204)
+        raise AssertionError(f"{request.method} {request.url}")

@@ -1,0 +1,201 @@
+"""Who gets a prediction: whatever the order of things, one and only one."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from maskloop.dispatch.jobs import Ticket
+from maskloop.dispatch.queues import QueueName
+from maskloop.labelstudio import ledger as ledgers
+from maskloop.labelstudio.ledger import Ledger, Tally
+
+MADE = {"result": [{"id": "a"}], "score": 0.5, "model_version": "v"}
+FAILED = {"result": [], "score": None, "model_version": "v failed: no image"}
+
+
+@pytest.fixture
+def ledger(redis: Redis) -> Ledger:
+    return Ledger(redis)
+
+
+def enlist(ledger: Ledger, entry: str = "e", lease: float = 0.0, **more: Any) -> str:
+    return ledger.enlist(entry, **{"project": 7, "task": 1, "version": "v", "lease": time.time() + lease, **more})
+
+
+def test_a_request_that_waits_gets_the_prediction_and_no_courier_does(ledger: Ledger) -> None:
+    assert enlist(ledger, lease=60) == "waiting"
+    assert ledger.claim("e", 7, 1) is None
+    assert ledger.finish("e", 7, MADE)
+    assert ledger.take() is None
+    claimed = ledger.claim("e", 7, 1)
+    assert claimed is not None
+    assert claimed[0] == MADE
+    assert ledger.claim("e", 7, 1) is None
+    assert ledger.take() is None
+
+
+def test_what_nobody_waits_for_is_delivered_by_one_courier(ledger: Ledger) -> None:
+    enlist(ledger, lease=-60)
+    ledger.finish("e", 7, MADE)
+    delivery = ledger.take()
+    assert delivery is not None
+    assert (delivery.project, delivery.task, delivery.version, delivery.prediction) == (7, 1, "v", MADE)
+    assert ledger.take() is None
+    assert ledger.claim("e", 7, 1) is None
+    assert enlist(ledger, lease=60) == "elsewhere"
+    ledger.delivered(delivery)
+    assert enlist(ledger, lease=60) == "elsewhere"
+    assert ledger.take() is None
+
+
+def test_a_prediction_that_is_ready_is_there_for_the_next_request(ledger: Ledger) -> None:
+    enlist(ledger, lease=-60)
+    ledger.finish("e", 7, MADE)
+    assert enlist(ledger, lease=60) == "ready"
+    assert ledger.take() is None
+    assert ledger.claim("e", 7, 1) is not None
+
+
+def test_the_lease_of_a_request_that_died_ends_by_itself(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "MARGIN", 0.0)
+    enlist(ledger, lease=0.2)
+    ledger.finish("e", 7, MADE)
+    assert ledger.take() is None
+    end = time.monotonic() + 10
+    while ledger.take() is None:
+        assert time.monotonic() < end
+
+
+def test_what_a_dead_courier_took_is_taken_by_another(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "GRASP", 0.0)
+    enlist(ledger, lease=-60)
+    ledger.finish("e", 7, MADE)
+    assert ledger.take() is not None
+    again = ledger.take()
+    assert again is not None
+    ledger.delivered(again)
+    assert ledger.take() is None
+
+
+def test_a_delivery_that_is_postponed_comes_again_or_goes_to_a_request(ledger: Ledger) -> None:
+    enlist(ledger, lease=-60)
+    ledger.finish("e", 7, MADE)
+    delivery = ledger.take()
+    assert delivery is not None
+    ledger.postpone(delivery, 3600)
+    assert ledger.take() is None
+    assert enlist(ledger, lease=60) == "ready"
+    assert ledger.claim("e", 7, 1) is not None
+
+
+def test_a_job_that_was_run_twice_changes_nothing(ledger: Ledger) -> None:
+    enlist(ledger, lease=60)
+    assert ledger.finish("e", 7, MADE)
+    assert not ledger.finish("e", 7, FAILED, failed=True)
+    ledger.claim("e", 7, 1)
+    assert not ledger.finish("e", 7, MADE)
+    assert ledger.take() is None
+
+
+def test_a_failure_is_tried_again_at_once_and_a_prediction_only_after_a_while(ledger: Ledger) -> None:
+    enlist(ledger, lease=60)
+    ledger.finish("e", 7, FAILED, failed=True)
+    ledger.claim("e", 7, 1)
+    assert enlist(ledger, lease=60) == "waiting"
+    ledger.finish("e", 7, MADE)
+    ledger.claim("e", 7, 1)
+    assert enlist(ledger, lease=60) == "elsewhere"
+
+
+def test_an_answer_that_label_studio_lost_is_there_once_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "SETTLE", -10.0)
+    enlist(ledger, lease=60)
+    ledger.finish("e", 7, MADE)
+    ledger.claim("e", 7, 1)
+    assert enlist(ledger, lease=60) == "ready"
+    assert ledger.claim("e", 7, 1) is not None
+
+
+def test_a_delivered_prediction_that_people_deleted_is_made_anew(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "SETTLE", -10.0)
+    enlist(ledger, lease=-60)
+    ledger.finish("e", 7, MADE)
+    delivery = ledger.take()
+    assert delivery is not None
+    ledger.delivered(delivery)
+    assert enlist(ledger, lease=60) == "waiting"
+
+
+def test_what_is_dropped_begins_anew(ledger: Ledger) -> None:
+    enlist(ledger, lease=60)
+    ledger.drop("e", 7)
+    assert not ledger.finish("e", 7, MADE)
+    assert enlist(ledger, lease=60) == "waiting"
+
+
+def test_many_requests_and_couriers_at_once_share_without_overlap(ledger: Ledger, redis: Redis) -> None:
+    count = 200
+    for number in range(count):
+        enlist(ledger, f"e{number}", lease=-60, task=number)
+        ledger.finish(f"e{number}", 7, MADE)
+    got: list[str] = []
+
+    def claim() -> None:
+        for number in range(count):
+            if ledger.claim(f"e{number}", 7, 1):
+                got.append(f"e{number}")
+
+    def take() -> None:
+        while delivery := ledger.take():
+            ledger.delivered(delivery)
+            got.append(delivery.id)
+
+    run_together(claim, take, claim, take)
+    assert sorted(got) == sorted(f"e{number}" for number in range(count))
+    tally = ledger.tallies()[7]
+    assert (tally.waiting, tally.ready, tally.answered + tally.delivered) == (0, 0, count)
+
+
+def run_together(*works: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_the_tally_tells_what_became_of_each_projects_tasks(ledger: Ledger) -> None:
+    enlist(ledger, "a", lease=60)
+    enlist(ledger, "a", lease=60)
+    enlist(ledger, "b", lease=60)
+    enlist(ledger, "c", lease=-60, project=8)
+    ledger.finish("b", 7, FAILED, failed=True)
+    ledger.claim("b", 7, 1)
+    ledger.finish("c", 8, MADE)
+    assert ledger.tallies() == {7: Tally(waiting=1, answered=1, failed=1), 8: Tally(ready=1)}
+    delivery = ledger.take()
+    assert delivery is not None
+    ledger.postpone(delivery, 0)
+    delivery = ledger.take()
+    assert delivery is not None
+    ledger.delivered(delivery)
+    ledger.drop("a", 7)
+    assert ledger.tallies() == {7: Tally(answered=1, failed=1), 8: Tally(delivered=1)}
+
+
+def test_those_that_wait_longest_are_told_with_their_tickets(ledger: Ledger) -> None:
+    for name in ("first", "second", "third"):
+        enlist(ledger, name, lease=60)
+        ledger.remember_ticket(name, Ticket(f"job of {name}", QueueName.BATCH))
+    ledger.finish("first", 7, MADE)
+    assert [(one.id, one.ticket.id) for one in ledger.oldest_waiting(2)] == [
+        ("second", "job of second"),
+        ("third", "job of third"),
+    ]
+    assert next(ledger.oldest_waiting(2)).ticket.queue is QueueName.BATCH
