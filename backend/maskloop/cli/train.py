@@ -65,7 +65,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         for photo, problem in prepared.problems.items():
             console.print(f"{photo} is left out: {problem}", style="yellow", markup=False)
         data = describe(str(annotations), prepared.photos)
-        checkpoint = settings.data_dir / "models" / f".{name}-{data.fingerprint[:16]}.checkpoint"
+        checkpoint = registry.checkpoint(f"{name}-{data.fingerprint[:12]}")
         with Bar(console) as bar:
             make_candidate(
                 registry,

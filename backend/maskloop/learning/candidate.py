@@ -83,18 +83,24 @@ def _hint(prepared: Prepared) -> str:
     return f"All photos failed, e.g. {next(iter(prepared.problems.items()))}." if prepared.problems else ""
 
 
-def judge(
-    registry: Registry,
-    name: str,
-    held_out: Sequence[tuple[Embedding, Sequence[GroundTruth]]],
-    general: Sequence[tuple[Embedding, Sequence[GroundTruth]]] = (),
-) -> Judgement:
+Judged = Sequence[tuple[Embedding, Sequence[GroundTruth]]]
+"""Photos to judge by, and the objects on each."""
+
+
+def judge(registry: Registry, name: str, held_out: Judged, general: Judged = ()) -> Judgement:
     """Compare a version with the one in service, and keep what was found. Raises UnknownVersion or WeightsError."""
     against = registry.in_service()
+    if (refusal := gate.too_few(sum(len(objects) for _, objects in held_out))) is not None:
+        judgement = Judgement(passed=False, reason=refusal.reason, against=against)
+    else:
+        judgement = _compare(registry, name, against, held_out, general)
+    registry.record_judgement(name, judgement)
+    return judgement
+
+
+def _compare(registry: Registry, name: str, against: str, held_out: Judged, general: Judged) -> Judgement:
     candidate, served = (TorchEngine(load_model(registry.weights(one))) for one in (name, against))
     general_figures = (gate.measure(candidate, general), gate.measure(served, general)) if general else None
     figures = gate.measure(candidate, held_out)
     decision = gate.decide(figures, gate.measure(served, held_out), general_figures)
-    judgement = Judgement(passed=decision.passed, reason=decision.reason, against=against, metrics=figures.means())
-    registry.record_judgement(name, judgement)
-    return judgement
+    return Judgement(passed=decision.passed, reason=decision.reason, against=against, metrics=figures.means())

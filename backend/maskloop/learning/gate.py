@@ -96,12 +96,15 @@ def interval(candidate: NDArray[np.float64], served: NDArray[np.float64], photos
     return Interval(float(difference.mean()), float(low), float(high))
 
 
+def too_few(objects: int) -> Decision | None:
+    """The refusal, if nothing can be told from so many held-out objects."""
+    if objects >= FEWEST_OBJECTS:
+        return None
+    return Decision(False, f"{objects} held-out objects are too few to tell: {FEWEST_OBJECTS} are needed.")
+
+
 def decide(candidate: Figures, served: Figures, general: tuple[Figures, Figures] | None = None) -> Decision:
     """Compare a candidate with the model in service on the held-out objects, and on a general set if there is one."""
-    if len(served.photos) < FEWEST_OBJECTS:
-        return Decision(
-            False, f"{len(served.photos)} held-out objects are too few to tell: {FEWEST_OBJECTS} are needed."
-        )
     clicked, boxed, counts = (
         interval(getattr(candidate, name), getattr(served, name), served.photos) for name in ("click", "box", "noc85")
     )

@@ -19,14 +19,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from maskloop.errors import BadRequest, WeightsError
 from maskloop.learning.spool import sync_directory
-from maskloop.sam.network import MobileSam
+
+if TYPE_CHECKING:
+    from maskloop.sam.network import MobileSam
 
 OFFICIAL = "official"
 """The version that is always there: MobileSAM's own weights."""
@@ -91,11 +92,10 @@ class Registry:
         """Raises UnknownVersion."""
         if name == OFFICIAL:
             return ModelVersion(name=OFFICIAL)
-        path = self._directory / name / "model.json"
-        if not valid(name) or not path.is_file():
+        if not self.has(name):
             known = ", ".join(one.name for one in self.versions())
             raise UnknownVersion(f"There is no model version {name!r}.", f"There are: {known}.")
-        return self._read(path)
+        return self._read(self._directory / name / "model.json")
 
     def weights(self, name: str) -> Path:
         """A version's file, checked to be the one that was registered. Raises UnknownVersion, WeightsError."""
@@ -114,15 +114,25 @@ class Registry:
             )
         return path
 
+    def has(self, name: str) -> bool:
+        return name == OFFICIAL or (valid(name) and (self._directory / name / "model.json").is_file())
+
+    def checkpoint(self, name: str) -> Path:
+        """Where the training of a version that isn't there yet may keep its state."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return self._directory / f".{name}.checkpoint"
+
     def check_free(self, name: str) -> None:
         """Raises BadRequest if a new version can't have this name."""
         if name == OFFICIAL or not valid(name):
             raise BadRequest(f"A version can't be called {name!r}.", "Letters, digits, dots, dashes; at most 64.")
-        if (self._directory / name / "model.json").exists():
+        if self.has(name):
             raise BadRequest(f"There is a version {name} already.", "Versions never change: take a new name.")
 
     def add(self, version: ModelVersion, model: MobileSam) -> ModelVersion:
         """Register a version; what it lacks of time and hash is filled in. Raises BadRequest if the name is taken."""
+        import torch  # only here: who asks for the version in service need not have it
+
         directory = self._directory / version.name
         with self._locked():
             self.check_free(version.name)

@@ -1,0 +1,139 @@
+"""The training job: a project's reviews in, a version that passed or failed the gate out.
+
+Its version is named after what it learned from, so a job that was killed and comes again finds its checkpoint, and one
+that finds nothing new trains nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from maskloop.errors import BadRequest, MaskloopError
+from maskloop.evaluation.coco import GroundTruth
+from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
+from maskloop.learning.dataset import ReviewedPhoto, describe, split
+from maskloop.learning.registry import Registry
+from maskloop.learning.reviews import from_reviews
+from maskloop.learning.store import FeedbackStore
+from maskloop.learning.training import Progress, TrainingSettings
+from maskloop.sam.values import Embedding, Image
+
+log = logging.getLogger(__name__)
+
+PREPARING, TRAINING = 0.2, 0.7
+"""Shares of a job's time; the gate takes the rest."""
+ACTOR = "maskloop"
+Encoded = tuple[Embedding, Sequence[GroundTruth]]
+
+
+class Context(Protocol):
+    """What the job asks and tells while it runs; ``dispatch.JobContext`` is one."""
+
+    def progress(self, fraction: float, message: str = "") -> None: ...
+
+    def check(self) -> None:
+        """Raises if the job has to end."""
+        ...
+
+
+class Order(BaseModel):
+    """The job's payload."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project: int
+
+
+def job_key(project: int) -> str:
+    """Jobs with this key are the same: a project is never trained twice at once."""
+    return f"train-{project}"
+
+
+class Trainer:
+    """The handler of ``train`` jobs."""
+
+    def __init__(
+        self,
+        store: FeedbackStore,
+        registry: Registry,
+        load: Callable[[str], Image],
+        encode: Encode,
+        settings: TrainingSettings,
+        general: Sequence[ReviewedPhoto] = (),
+    ) -> None:
+        """load: a task's image; encode: its embedding. general: photos that a candidate must not get worse on."""
+        self._store, self._registry = store, registry
+        self._load, self._encode = load, encode
+        self._settings, self._general = settings, general
+
+    def __call__(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Gives ``version``, ``passed`` and ``reason``.
+
+        Raises BadRequest if there is nothing to learn from, and what the context raises: what was done is kept, and a
+        later job goes on from there.
+        """
+        try:
+            project = Order.model_validate(payload).project
+        except ValidationError as error:
+            raise BadRequest(f"A training job needs a project: {error}") from error
+        self._store.process_pending()
+        photos, problems = from_reviews(self._store, project, self._load)
+        learn, keep = split(photos)
+        name = f"p{project}-{describe('', learn).fingerprint[:12]}"
+        if not self._registry.has(name):
+            problems |= self._train(name, project, learn, context)
+        elif self._registry.judgement(name):
+            return self._told(name, "Nothing was reviewed since.")
+        context.progress(PREPARING + TRAINING, f"Judging {name}.")
+        held_out, general = self._encoded(keep, context), self._encoded(self._general, context)
+        judgement = judge(self._registry, name, held_out, general)
+        if judgement.passed:
+            self._registry.promote(name)
+        details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
+        self._store.record_action(ACTOR, "promote" if judgement.passed else "keep back", name, details)
+        return self._told(name, judgement.reason)
+
+    def _train(self, name: str, project: int, learn: Sequence[ReviewedPhoto], context: Context) -> dict[str, str]:
+        """Register the version; gives the photos that couldn't be used."""
+        prepared = prepare(self._watched(learn, context), self._encode, self._settings)
+
+        def on_progress(step: Progress) -> None:
+            context.check()
+            done = PREPARING + TRAINING * step.step / step.steps
+            context.progress(done, f"Training {name}: step {step.step} of {step.steps}, loss {step.loss:.3f}.")
+
+        make_candidate(
+            self._registry,
+            name,
+            prepared,
+            f"project {project}",
+            self._settings,
+            on_progress=on_progress,
+            checkpoint=self._registry.checkpoint(name),
+        )
+        return prepared.problems
+
+    def _told(self, name: str, reason: str) -> dict[str, Any]:
+        judgement = self._registry.judgement(name)
+        return {"version": name, "passed": bool(judgement and judgement.passed), "reason": reason}
+
+    def _watched(self, photos: Sequence[ReviewedPhoto], context: Context) -> Iterator[ReviewedPhoto]:
+        for number, photo in enumerate(photos):
+            context.check()
+            context.progress(PREPARING * number / len(photos), f"Encoding image {number + 1} of {len(photos)}.")
+            yield photo
+
+    def _encoded(self, photos: Sequence[ReviewedPhoto], context: Context) -> list[Encoded]:
+        """Those that can be read; why others can't is in the log."""
+        found: list[Encoded] = []
+        for photo in photos:
+            context.check()
+            try:
+                found.append((self._encode(photo.read()), photo.objects))
+            except MaskloopError as error:
+                log.warning("%s is not judged by: %s", photo.name, error)
+        return found

@@ -1,0 +1,93 @@
+"""A candidate goes into service only if it is better beyond chance."""
+
+import numpy as np
+import pytest
+
+from maskloop.learning.dataset import ground_truth
+from maskloop.learning.gate import FEWEST_OBJECTS, Figures, decide, interval, measure, too_few
+from maskloop.sam.values import Embedding, ImageSize, MaskLogits, Prompt
+
+OBJECTS = 120
+
+
+def figures(seed: int, *, click: float = 0.0, box: float = 0.0, noc: float = 0.0, objects: int = OBJECTS) -> Figures:
+    """The same objects for all; each model's figures are moved, with noise of its own."""
+    common, own = np.random.default_rng(0), np.random.default_rng(seed)
+    hard = common.uniform(0.2, 0.9, objects)
+    return Figures(
+        np.clip(hard + click + own.normal(0, 0.05, objects), 0, 1),
+        np.clip(hard + 0.1 + box + own.normal(0, 0.02, objects), 0, 1),
+        20 - 15 * hard + noc + own.normal(0, 0.5, objects),
+        np.arange(objects) // 3,
+    )
+
+
+def test_a_better_candidate_passes() -> None:
+    decision = decide(figures(1, click=0.05, noc=-1), figures(2))
+    assert decision.passed
+    assert "120 held-out objects" in decision.reason
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_again_with_luck_does_not_pass(seed: int) -> None:
+    assert not decide(figures(seed + 10), figures(seed + 100)).passed
+
+
+@pytest.mark.parametrize(
+    ("candidate", "reason"),
+    [
+        (figures(1, click=-0.05, noc=-1), "one click isn't better"),
+        (figures(1, click=0.05, noc=1), "more clicks"),
+        (figures(1, click=0.05, noc=-1, box=-0.05), "boxes got worse"),
+    ],
+)
+def test_the_reason_names_what_got_worse(candidate: Figures, reason: str) -> None:
+    decision = decide(candidate, figures(2))
+    assert not decision.passed
+    assert reason in decision.reason
+
+
+def test_what_was_learned_must_not_be_paid_for_elsewhere() -> None:
+    better = figures(1, click=0.05, noc=-1), figures(2)
+    assert decide(*better, general=(figures(3), figures(4))).passed
+    decision = decide(*better, general=(figures(3, click=-0.05), figures(4)))
+    assert "forgot" in decision.reason
+
+
+def test_too_few_objects_prove_nothing() -> None:
+    refusal = too_few(FEWEST_OBJECTS - 1)
+    assert refusal is not None
+    assert not refusal.passed
+    assert too_few(FEWEST_OBJECTS) is None
+
+
+def test_the_interval_is_wider_when_objects_share_photos() -> None:
+    one, other = figures(1, click=0.02), figures(2)
+    difference = np.repeat(np.random.default_rng(5).normal(0.02, 0.1, OBJECTS // 3), 3)
+    together = interval(one.click * 0 + difference, one.click * 0, one.photos)
+    apart = interval(one.click * 0 + difference, one.click * 0, np.arange(OBJECTS))
+    assert together.high - together.low > 1.3 * (apart.high - apart.low)
+    assert together.mean == apart.mean
+    assert interval(one.click, other.click, one.photos) == interval(one.click, other.click, one.photos)
+
+
+class Oracle:
+    """Answers each prompt with the left half of the image, the best of its masks last."""
+
+    def decode(self, embedding: Embedding, prompts: list[Prompt], *, multimask: bool) -> list[MaskLogits]:
+        logits = np.full((3 if multimask else 1, 256, 256), -5, np.float32)
+        logits[-1, :, :128] = 5
+        scores = np.linspace(0.1, 0.9, len(logits)).astype(np.float32)
+        return [MaskLogits(logits, scores, embedding.size) for _ in prompts]
+
+
+def test_figures_are_those_of_the_mask_of_the_best_score() -> None:
+    half, quarter = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    half[:, :32] = True
+    quarter[:, :16] = True
+    embedding = Embedding(np.zeros((256, 64, 64), np.float16), ImageSize(64, 64))
+    found = measure(Oracle(), [(embedding, [ground_truth(half)]), (embedding, [ground_truth(quarter)])])
+    assert found.click == pytest.approx([1, 0.5], abs=0.02)
+    assert found.box == pytest.approx([1, 0.5], abs=0.02)
+    assert found.noc85.tolist() == [1, 20]
+    assert found.photos.tolist() == [0, 1]

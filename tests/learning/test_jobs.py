@@ -1,0 +1,135 @@
+"""A training job: from a project's reviews to a version that the gate has judged."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sqlalchemy import select
+
+from maskloop.errors import BadRequest, ImageUnavailable
+from maskloop.geometry.label_studio_rle import encode as rle
+from maskloop.learning.jobs import Trainer
+from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.learning.store import FeedbackStore
+from maskloop.learning.tables import AuditLine
+from maskloop.learning.training import TrainingSettings
+from maskloop.sam.network import MobileSam
+from maskloop.sam.values import Embedding, Image, ImageSize
+
+PROJECT = {"id": 7, "parsed_label_config": {"brush": {"inputs": [{"value": "photo"}], "labels": ["Dog"]}}}
+TASKS = range(1, 9)  # tasks 2, 3 and 8 are held out
+SETTINGS = TrainingSettings(epochs=1, refining_share=0.0, mirrored=False)
+
+
+class Told:
+    """A context that listens; it can end the job after some checks."""
+
+    def __init__(self, end_after: int | None = None) -> None:
+        self.messages: list[str] = []
+        self.fractions: list[float] = []
+        self._left = end_after
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        self.fractions.append(fraction)
+        self.messages.append(message)
+
+    def check(self) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise InterruptedError
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "mobile_sam.pt"
+    torch.save(MobileSam().state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def registry(tmp_path: Path, official: Path) -> Registry:
+    return Registry(tmp_path / "models", official)
+
+
+@pytest.fixture
+def store(sqlite_store: FeedbackStore) -> FeedbackStore:
+    for task in TASKS:
+        review(sqlite_store, task)
+    return sqlite_store
+
+
+def review(store: FeedbackStore, task: int) -> None:
+    mask = np.zeros((48, 64), bool)
+    mask[5:30, task : task + 20] = True
+    value = {"format": "rle", "rle": rle(mask), "brushlabels": ["Dog"]}
+    region = {"id": "r", "type": "brushlabels", "from_name": "brush", "value": value}
+    found = {"id": task, "task": task, "project": 7, "updated_at": "2026-11-21T00:00:00Z"}
+    found["result"] = [region | {"original_width": 64, "original_height": 48}]
+    seen = {"id": task, "project": 7, "data": {"photo": f"{task}.png"}}
+    store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
+
+
+def load(reference: str) -> Image:
+    if reference == "1.png":
+        raise ImageUnavailable("1.png is gone.")
+    return np.zeros((48, 64, 3), np.uint8)
+
+
+def encode(_image: Image) -> Embedding:
+    return Embedding(np.random.default_rng(0).normal(size=(256, 64, 64)).astype(np.float16), ImageSize(48, 64))
+
+
+@pytest.fixture
+def trainer(store: FeedbackStore, registry: Registry) -> Trainer:
+    return Trainer(store, registry, load, encode, SETTINGS)
+
+
+def test_reviews_become_a_judged_version(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:
+    context = Told()
+    told = trainer({"project": 7}, context)
+    version = registry.get(told["version"])
+    assert version.data is not None
+    assert version.data.objects == version.data.photos == len(TASKS) - 4  # three are held out, one is gone
+    assert version.settings["epochs"] == 1
+    assert not told["passed"]
+    assert "too few" in told["reason"]
+    assert registry.in_service() == OFFICIAL
+    assert registry.judgement(version.name) is not None
+    assert context.fractions == sorted(context.fractions)
+    assert any("step 1 of" in message for message in context.messages)
+    store.process_pending()
+    with store.session() as session:
+        line = session.scalars(select(AuditLine).where(AuditLine.action == "keep back")).one()
+    assert line.subject == version.name
+    assert line.details["problems"] == {"task 1": "1.png is gone."}
+
+
+def test_without_new_reviews_nothing_is_trained(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:
+    first = trainer({"project": 7}, Told())
+    assert trainer({"project": 7}, Told()) == first | {"reason": "Nothing was reviewed since."}
+    review(store, 20)
+    assert trainer({"project": 7}, Told())["version"] != first["version"]
+    assert len(registry.versions()) == 3
+
+
+def test_a_job_that_has_to_stop_is_taken_up_again(trainer: Trainer, registry: Registry) -> None:
+    photos = len(TASKS) - 3
+    with pytest.raises(InterruptedError):
+        trainer({"project": 7}, Told(end_after=photos + 2))
+    assert len(registry.versions()) == 1
+    with pytest.raises(InterruptedError):  # trained, but not judged
+        trainer({"project": 7}, Told(end_after=photos + (photos - 1)))
+    assert len(registry.versions()) == 2
+    told = trainer({"project": 7}, Told())
+    assert registry.judgement(told["version"]) is not None
+    assert len(registry.versions()) == 2
+
+
+@pytest.mark.parametrize(("payload", "reason"), [({}, "needs a project"), ({"project": 8}, "maskloop sync")])
+def test_what_is_wrong_with_an_order(trainer: Trainer, payload: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadRequest, match=reason):
+        trainer(payload, Told())
