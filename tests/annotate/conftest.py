@@ -29,6 +29,6 @@ def make_photo() -> MakePhoto:
             pixels = np.zeros((40, 60), bool)
             pixels[y0:y1, x0:x1] = True
             segments.append(segment_of(pixels, label))
-        return Annotated(Source(f"/photos/{name}", name), ImageSize(40, 60), tuple(segments))
+        return Annotated(Source(f"/photos/{name}", name), ImageSize(40, 60), tuple(segments), "v1")
 
     return make

@@ -62,7 +62,7 @@ class StubEngine:
 
 
 def make_worker(settings: Settings) -> Worker:
-    return Worker(StubEngine(), settings.max_image_bytes, settings.max_image_pixels)
+    return Worker(StubEngine(), settings.max_image_bytes, settings.max_image_pixels, "stub-1")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from maskloop.sam.automatic import AutomaticSettings
 from maskloop.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-FOUND: dict[str, Any] = {"size": [1, 1], "segments": [], "problems": []}
+FOUND: dict[str, Any] = {"size": [1, 1], "segments": [], "version": "v1", "problems": []}
 
 
 def answer(job: dict[str, Any]) -> Answer:

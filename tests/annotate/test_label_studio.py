@@ -22,7 +22,7 @@ ANYWHERE = Addresses(prefix="https://host/")
 
 
 def tasks(photos: list[Annotated], config: str, addresses: Addresses = ANYWHERE) -> list[dict[str, Any]]:
-    parsed: list[dict[str, Any]] = json.loads("".join(document(photos, Target.of(config), addresses, "v1")))
+    parsed: list[dict[str, Any]] = json.loads("".join(document(photos, Target.of(config), addresses)))
     return parsed
 
 

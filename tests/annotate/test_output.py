@@ -77,7 +77,9 @@ class Flaky(MemoryFileSystem):
 def flaky(monkeypatch: pytest.MonkeyPatch) -> type[Flaky]:
     fsspec.register_implementation("flaky", Flaky, clobber=True)
     monkeypatch.setattr(Flaky, "store", {})
+    monkeypatch.setattr(Flaky, "pseudo_dirs", [""])
     monkeypatch.setattr(Flaky, "failures", 0)
+    fsspec.filesystem("flaky").mkdir("/bucket")
     return Flaky
 
 
@@ -104,3 +106,9 @@ def test_an_upload_that_stays_interrupted_leaves_the_old_file(flaky: type[Flaky]
 def test_checking_a_remote_folder_leaves_nothing_there(flaky: type[Flaky]) -> None:
     open_output("flaky://bucket/out").check()
     assert fsspec.filesystem("flaky").find("/bucket") == []
+
+
+def test_a_misspelt_bucket_is_not_made(flaky: type[Flaky]) -> None:
+    with pytest.raises(AnnotateError, match="there is no /buckte"):
+        open_output("flaky://buckte/out").check()
+    assert not fsspec.filesystem("flaky").exists("/buckte")

@@ -18,7 +18,7 @@ from maskloop.sam.values import Embedding
 
 from .stub_app import StubEngine
 
-WORKER = Worker(StubEngine(), max_bytes=1 << 20, max_pixels=100_000)
+WORKER = Worker(StubEngine(), max_bytes=1 << 20, max_pixels=100_000, version="v1")
 FEW = AutomaticSettings(points_per_side=2, stability_score_thresh=0.5)
 
 
@@ -41,6 +41,7 @@ def test_automatic_masks_carry_the_label_box_area_and_score(tmp_path: Path) -> N
     [photo] = annotate(Task(save(tmp_path / "a.png")))
     assert isinstance(photo, Annotated)
     assert photo.size == (100, 200)
+    assert photo.version == "v1"
     assert len(photo.segments) == 4
     for segment in photo.segments:
         pixels = segment.pixels(photo.size)

@@ -39,7 +39,7 @@ def test_tasks_with_predictions_are_imported_as_they_are(tmp_path: Path, label_s
     for task in tasks:
         [prediction] = task["predictions"]
         assert prediction["score"] == pytest.approx(0.95)
-        assert prediction["model_version"].startswith("maskloop")
+        assert prediction["model_version"] == "stub-1"
         assert len(prediction["result"]) == 4
         for region in prediction["result"]:
             assert region["value"]["brushlabels"] == ["Thing"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from maskloop import __version__
 from maskloop.annotate import coco, label_studio, yolo
 from maskloop.annotate.output import LocalOutput, Output, open_output
 from maskloop.annotate.sources import is_url, read
@@ -17,8 +16,6 @@ from maskloop.annotate.values import Annotated
 Photos = Literal["auto", "link", "copy", "none"]
 """How a YOLO folder gets its photos; ``auto`` links where both are on this machine, and copies elsewhere."""
 NO_LIMIT = 1 << 62
-VERSION = f"maskloop-{__version__}"
-"""What predictions carry as their version where nothing else is said."""
 
 
 class Format(Protocol):
@@ -69,16 +66,15 @@ class Yolo:
 
 @dataclass(frozen=True, slots=True)
 class LabelStudio:
-    """One JSON file of tasks, with the labeling configuration beside it. version: what the predictions carry."""
+    """One JSON file of tasks, with the labeling configuration beside it."""
 
     target: label_studio.Target
     addresses: label_studio.Addresses
-    version: str
     tolerance: float | None = None
     file: str = "tasks.json"
 
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
-        tasks = label_studio.document(photos, self.target, self.addresses, self.version, self.tolerance)
+        tasks = label_studio.document(photos, self.target, self.addresses, self.tolerance)
         output.write(self.file, (piece.encode() for piece in tasks))
         output.write(f"{self.file.removesuffix('.json')}.config.xml", [self.target.xml.encode()])
 
@@ -111,8 +107,6 @@ def save_label_studio(
     path: str | os.PathLike[str],
     addresses: label_studio.Addresses,
     config: str = "",
-    *,
-    version: str = VERSION,
 ) -> None:
     """A JSON file of tasks with predictions, here or at a URL, and the labeling configuration beside it.
 
@@ -121,7 +115,7 @@ def save_label_studio(
     """
     folder, _, file = os.fspath(path).rpartition("/")
     target = label_studio.Target.of(config or label_studio.config_for(classes_of(photos)))
-    LabelStudio(target, addresses, version, file=file).write(open_output(folder or "."), photos)
+    LabelStudio(target, addresses, file=file).write(open_output(folder or "."), photos)
 
 
 def classes_of(photos: Iterable[Annotated]) -> list[str]:

@@ -94,12 +94,12 @@ class Target:
         for label in classes:
             self._outputs(label)
 
-    def task(self, photo: Annotated, address: str, version: str, tolerance: float | None) -> dict[str, Any]:
+    def task(self, photo: Annotated, address: str, tolerance: float | None) -> dict[str, Any]:
         """One task; without a prediction if there is no segment."""
         found = [region for segment in photo.segments for region in self._regions(photo, segment, tolerance)]
         return {
             "data": {self.key: [address] if self.image.several else address},
-            "predictions": [prediction(found, version)] if found else [],
+            "predictions": [prediction(found, photo.version)] if found else [],
         }
 
     def _regions(self, photo: Annotated, segment: Segment, tolerance: float | None) -> list[Region]:
@@ -122,16 +122,13 @@ class Target:
 
 
 def document(
-    photos: Iterable[Annotated], target: Target, addresses: Addresses, version: str, tolerance: float | None = None
+    photos: Iterable[Annotated], target: Target, addresses: Addresses, tolerance: float | None = None
 ) -> Iterator[str]:
-    """The JSON of all tasks, in pieces.
-
-    version: the predictions' ``model_version``. tolerance: of polygons, pixels; None: what suits the photo.
-    """
+    """The JSON of all tasks, in pieces. tolerance: of polygons, pixels; None: what suits the photo."""
     yield "["
     for number, photo in enumerate(photos):
         yield ",\n" if number else "\n"
-        yield json.dumps(target.task(photo, addresses.of(photo.source), version, tolerance))
+        yield json.dumps(target.task(photo, addresses.of(photo.source), tolerance))
     yield "]\n"
 
 

@@ -97,6 +97,7 @@ class RemoteOutput(Output):
         self.place = place
         self._fs, root = open_fs(place)
         self._root = root.rstrip("/")
+        self._made: set[str] = set()
 
     def check(self) -> None:
         self._put(PROBE, os.devnull)
@@ -120,11 +121,21 @@ class RemoteOutput(Output):
         try:
             for attempt in Retrying(stop=stop_after_attempt(UPLOAD_ATTEMPTS), wait=wait_exponential(0.2), reraise=True):
                 with attempt:
-                    self._fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+                    self._make_folder(path.rpartition("/")[0])
                     self._fs.put_file(local, path + ".part")
                     self._fs.mv(path + ".part", path)
         except Exception as error:  # fsspec's file systems raise whatever their clients raise
             raise _failed(f"{self.place.rstrip('/')}/{name}", error) from error
+
+    def _make_folder(self, folder: str) -> None:
+        """Below a bucket or top folder that is there: a misspelt one is not made."""
+        if folder in self._made:
+            return
+        top = "/".join(folder.split("/")[: 2 if folder.startswith("/") else 1])
+        if not self._fs.isdir(top):
+            raise FileNotFoundError(f"there is no {top}")
+        self._fs.makedirs(folder, exist_ok=True)
+        self._made.add(folder)
 
 
 def _failed(path: object, error: Exception) -> AnnotateError:

@@ -70,11 +70,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """One photo with its segments, best first; ``problems`` are what could not be done in it, in words."""
+    """One photo with its segments, best first.
+
+    version: of the model that found them. problems: what could not be done in the photo, in words.
+    """
 
     source: Source
     size: ImageSize
     segments: tuple[Segment, ...]
+    version: str = ""
     problems: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -87,5 +91,6 @@ class Annotated:
             source,
             ImageSize(*found["size"]),
             tuple(Segment(**{**segment, "box": tuple(segment["box"])}) for segment in found["segments"]),
+            found["version"],
             tuple(found["problems"]),
         )

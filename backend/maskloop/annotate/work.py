@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -19,6 +19,7 @@ from maskloop.annotate.values import Segment
 from maskloop.engines.base import Engine
 from maskloop.errors import MaskloopError
 from maskloop.images.decode import decode
+from maskloop.labelstudio.connect import official_version
 from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
 from maskloop.sam.masks import upscale
 from maskloop.sam.values import Embedding, Image, ImageSize, Mask, Prompt
@@ -81,15 +82,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Does jobs. max_bytes, max_pixels: what one photo may be, as a file and decoded."""
+    """Does jobs. max_bytes, max_pixels: of one photo, as a file and decoded. version: of the engine's model."""
 
     engine: Engine
     max_bytes: int
     max_pixels: int
+    version: str = field(default_factory=official_version)
 
     def __call__(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
-        """For each photo of a :class:`Job`, in order, its ``size``, ``segments`` and ``problems``, or why it is
-        ``skipped``. A photo that can't be done spoils no other."""
+        """For each photo of a :class:`Job`, in order, its ``size``, ``segments``, ``version`` and ``problems``, or why
+        it is ``skipped``. A photo that can't be done spoils no other."""
         job = Job.from_json(payload)
         with ThreadPoolExecutor(min(READERS, len(job.tasks))) as readers:
             images = list(readers.map(lambda task: _or_reason(lambda: self._read(task)), job.tasks))
@@ -121,10 +123,20 @@ class Worker:
 
         def find() -> dict[str, Any]:
             if task.detections is None:
-                return _answer(embedding, self._everything(image, embedding, job))
-            return _answer(embedding, *self._prompted(embedding, task.detections))
+                return self._answer(embedding, self._everything(image, embedding, job))
+            return self._answer(embedding, *self._prompted(embedding, task.detections))
 
         return _or_reason(find)
+
+    def _answer(
+        self, embedding: Embedding, segments: Sequence[Segment], problems: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        return {
+            "size": list(embedding.size),
+            "segments": [asdict(each) for each in segments],
+            "version": self.version,
+            "problems": list(problems),
+        }
 
     def _everything(self, image: Image, embedding: Embedding, job: Job) -> list[Segment]:
         if job.automatic.crop_n_layers:
@@ -153,10 +165,6 @@ class Worker:
         for start in range(0, len(prompts), BOXES):
             for answer in self.engine.decode(embedding, prompts[start : start + BOXES], multimask=False):
                 yield Mask(upscale(answer.logits[0], answer.size), float(answer.scores[0]))
-
-
-def _answer(embedding: Embedding, segments: Sequence[Segment], problems: Sequence[str] = ()) -> dict[str, Any]:
-    return {"size": list(embedding.size), "segments": [asdict(each) for each in segments], "problems": list(problems)}
 
 
 def _clipped(detection: Detection, size: ImageSize) -> NDArray[np.float32] | None:

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from maskloop.annotate.detections import Detections, parse
 from maskloop.annotate.flow import Batching, Outcome, outcomes
-from maskloop.annotate.formats import VERSION, Coco, Format, LabelStudio, Yolo
+from maskloop.annotate.formats import Coco, Format, LabelStudio, Yolo
 from maskloop.annotate.journal import Journal
 from maskloop.annotate.label_studio import Addresses, Target, config_for
 from maskloop.annotate.places import place
@@ -155,7 +155,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         elif format is FormatName.COCO:
             files = Coco(names, to.file)
         else:
-            files = LabelStudio(target or Target.of(config_for(names)), addresses, VERSION, tolerance, to.file)
+            files = LabelStudio(target or Target.of(config_for(names)), addresses, tolerance, to.file)
         photos: Iterable[Photo | Skipped] = find(source) if source == "-" else list(find(source))
         total = len(photos) if isinstance(photos, Sized) else None
         if format is FormatName.LABEL_STUDIO and total:
