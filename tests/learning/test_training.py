@@ -91,6 +91,6 @@ def test_a_killed_run_goes_on_where_it_was(
 
 def test_the_loss_falls(network: MobileSam, samples: list[list[Sample]]) -> None:
     losses: list[float] = []
-    settings = SETTINGS.model_copy(update={"epochs": 6, "refining_share": 0.0, "distillation_weight": 0.0})
+    settings = SETTINGS.model_copy(update={"epochs": 6, "refining_share": 0.0, "distilling_share": 0.0})
     learned(network, samples, settings, on_progress=lambda progress: losses.append(progress.loss))
     assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 
 from maskloop.cli.models import open_registry
 from maskloop.engines.base import Engine
+from maskloop.engines.runtime import available_threads, keep_memory
 from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
 from maskloop.learning.dataset import describe, from_coco, split
 from maskloop.learning.registry import OFFICIAL
@@ -57,8 +58,8 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         registry.check_free(name)
         chosen = [category.strip() for category in categories.split(",") if category.strip()]
         learn, keep = split(from_coco(images, annotations, chosen), hold_out)
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        torch.set_num_threads(settings.threads or available_threads())
+        keep_memory()
         how = TrainingSettings(epochs=epochs, seed=seed, mirrored=mirrored)
         encode = encoder(make_engine(OFFICIAL, None))
         prepared = prepare(track(learn, "Photos", console=console), encode, how)

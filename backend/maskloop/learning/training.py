@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +22,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import functional as F
 
+from maskloop.engines.runtime import has_bf16
 from maskloop.learning.clicks import correction, drawn_box, first_click
 from maskloop.learning.losses import divergence, mask_loss, true_iou
 from maskloop.learning.samples import Sample, Target
@@ -52,7 +53,9 @@ class TrainingSettings(BaseModel):
     temperature: float = Field(0.1, gt=0)
     """Of scores, when they are read as the chance to be chosen."""
     choice_weight: float = Field(1.0, ge=0)
-    distillation_weight: float = Field(0.5, ge=0)
+    distilling_share: float = Field(0.25, ge=0, le=1)
+    """Steps on which the official model is asked too."""
+    distillation_weight: float = Field(1.0, ge=0)
     mirrored: bool = True
     """Learn from each photo's mirror image too; costs a second embedding of each."""
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
@@ -128,13 +131,14 @@ class Run:
 
     def __init__(self, model: MobileSam, teacher: MobileSam, settings: TrainingSettings, steps: int) -> None:
         self.settings, self.steps, self.done = settings, steps, 0
-        self.model, self.teacher = model, teacher
+        self.model = model
         self.trained = [*model.mask_decoder.requires_grad_(True).parameters()]
         self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=0.0)
         self.average = deepcopy(model.mask_decoder.state_dict())
-        self.autocast = precision(settings.precision)
+        self.dtype = precision(settings.precision)
         with torch.no_grad():
-            self.grid = model.prompt_encoder.grid()
+            self.grid = model.prompt_encoder.grid().to(self.dtype)
+            self.official = parameters(teacher, self.dtype)
 
     def step(self, sample: Sample, targets: Sequence[Target]) -> float:
         """Learn from some objects of one photo; gives the loss of one."""
@@ -167,16 +171,18 @@ class Run:
         ]
         kinds = np.where(boxed[:, None], (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT), (ON_OBJECT, NOT_A_POINT))
         prompts = Prompts(np.array(points, np.float32), kinds.astype(np.int64), None)
-        logits, scores = self.decode(self.model, view, prompts)
+        logits, scores = self.decode(parameters(self.model, self.dtype), view, prompts)
         is_box = torch.from_numpy(boxed)
         loss = self.single_loss(logits[is_box], scores[is_box], view, is_box)
         if boxed.all():
             return loss
-        with torch.no_grad():
-            official, _ = self.decode(self.teacher, view, prompts)
-        return loss + self.ambiguous_loss(
-            logits[~is_box, 1:], scores[~is_box, 1:], official[~is_box, 1:], view, ~is_box
-        )
+        logits, scores = logits[~is_box, 1:], scores[~is_box, 1:]
+        loss = loss + self.ambiguous_loss(logits, scores, view, ~is_box)
+        if chance.random() < self.settings.distilling_share:
+            with torch.no_grad():
+                official, _ = self.decode(self.official, view, prompts)
+            loss = loss + self.distillation_loss(logits, official[~is_box, 1:], view, ~is_box)
+        return loss
 
     def single_loss(self, logits: Tensor, scores: Tensor, view: View, which: Tensor) -> Tensor:
         """Of the mask for prompts without ambiguity, which is the first of four."""
@@ -184,7 +190,7 @@ class Run:
         error = scores[:, 0] - true_iou(logits[:, :1], target, view.inside)[:, 0]
         return mask_loss(logits[:, :1], target, view.inside).sum() + (error**2).sum()
 
-    def ambiguous_loss(self, logits: Tensor, scores: Tensor, official: Tensor, view: View, which: Tensor) -> Tensor:
+    def ambiguous_loss(self, logits: Tensor, scores: Tensor, view: View, which: Tensor) -> Tensor:
         """Of the three masks for one click."""
         target = view.targets[which]
         losses, ious = mask_loss(logits, target, view.inside), true_iou(logits, target, view.inside)
@@ -192,9 +198,13 @@ class Run:
         nearest = F.one_hot(losses.argmin(1), losses.shape[1])
         regret = ious.max(1, keepdim=True).values - ious
         loss = ((nearest + chosen.detach()) * losses).sum() + ((scores - ious) ** 2).sum()
-        loss = loss + self.settings.choice_weight * (chosen * regret).sum()
+        return loss + self.settings.choice_weight * (chosen * regret).sum()
+
+    def distillation_loss(self, logits: Tensor, official: Tensor, view: View, which: Tensor) -> Tensor:
+        """Of the three masks' distance to the official ones, but for the one nearest to the person's."""
+        nearest = F.one_hot(mask_loss(logits.detach(), view.targets[which], view.inside).argmin(1), logits.shape[1])
         drift = divergence(logits, official, view.inside) * (1 - nearest)
-        return loss + self.settings.distillation_weight * drift.sum()
+        return self.settings.distillation_weight * drift.sum()
 
     def refining_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
         """Of the last of several clicks on each object, each where the mask before was most wrong."""
@@ -202,9 +212,10 @@ class Run:
         points: NDArray[np.float32] = np.stack([first_click(target.places, chance) for target in targets])[:, None]
         kinds: NDArray[np.int64] = np.full((len(targets), 1), ON_OBJECT, np.int64)
         masks: Tensor | None = None
+        current = parameters(self.model, self.dtype)
         for count in range(1, clicks):
             with torch.no_grad():
-                logits, scores = self.decode(self.model, view, closed(points, kinds, masks))
+                logits, scores = self.decode(current, view, closed(points, kinds, masks))
             best = 1 + scores[:, 1:].argmax(1) if count == 1 else torch.zeros(len(targets), dtype=torch.int64)
             masks = logits[torch.arange(len(targets)), best]
             found = [
@@ -215,16 +226,15 @@ class Run:
             ]
             points = np.concatenate([points, np.stack([point for point, _ in found])[:, None]], axis=1)
             kinds = np.concatenate([kinds, np.array([[kind] for _, kind in found], np.int64)], axis=1)
-        logits, scores = self.decode(self.model, view, closed(points, kinds, masks))
+        logits, scores = self.decode(current, view, closed(points, kinds, masks))
         return self.single_loss(logits, scores, view, torch.ones(len(targets), dtype=torch.bool))
 
-    def decode(self, model: MobileSam, view: View, prompts: Prompts) -> tuple[Tensor, Tensor]:
-        """Logits (N, 4, 256, 256) and scores (N, 4), float32."""
-        encoder = model.prompt_encoder
-        with self.autocast:
-            pixels = view.features[None] + encoder.embed_masks(prompts.masks)
-            points = encoder.embed_points(torch.from_numpy(prompts.points), torch.from_numpy(prompts.kinds))
-            logits, scores = model.mask_decoder(pixels, self.grid, points)
+    def decode(self, decoder: Mapping[str, Tensor], view: View, prompts: Prompts) -> tuple[Tensor, Tensor]:
+        """Logits (N, 4, 256, 256) and scores (N, 4), float32, that a decoder's parameters give."""
+        encoder = self.model.prompt_encoder
+        pixels = (view.features[None] + encoder.embed_masks(prompts.masks)).to(self.dtype)
+        points = encoder.embed_points(torch.from_numpy(prompts.points), torch.from_numpy(prompts.kinds)).to(self.dtype)
+        logits, scores = functional_call(self.model.mask_decoder, dict(decoder), (pixels, self.grid, points))
         return logits.float(), scores.float()
 
     def pace(self) -> float:
@@ -287,12 +297,12 @@ def closed(points: NDArray[np.float32], kinds: NDArray[np.int64], masks: Tensor 
     )
 
 
-def precision(wanted: str) -> AbstractContextManager[Any]:
-    """Autocast to bfloat16 if that is wanted, or if it is left open and the processor multiplies it faster."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=wanted == "bf16" or (wanted == "auto" and bf16_is_fast()))
+def parameters(model: MobileSam, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The decoder's parameters by name, in the precision in which it is computed; gradients go through."""
+    return {name: parameter.to(dtype) for name, parameter in model.mask_decoder.named_parameters()}
 
 
-def bf16_is_fast() -> bool:
-    """Whether the processor has instructions for it; elsewhere it is emulated, slowly."""
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.9 and newer
-    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+def precision(wanted: str) -> torch.dtype:
+    """In which the decoder is computed; weights, losses and the optimizer are always in float32."""
+    low = wanted == "bf16" or (wanted == "auto" and has_bf16())
+    return torch.bfloat16 if low else torch.float32
