@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from maskloop.dispatch.private_redis import PrivateRedis, find_server
+from maskloop.dispatch.private_redis import PrivateRedis, find_server, private_directory, private_url
 from maskloop.dispatch.queues import connect
 from maskloop.errors import QueueUnavailable
 
@@ -35,6 +35,13 @@ def test_it_ends_with_its_block(tmp_path: Path) -> None:
         pass
     with pytest.raises(RedisConnectionError):
         connect(server.url).ping()
+
+
+def test_other_processes_of_the_same_data_find_it(tmp_path: Path) -> None:
+    assert private_url(tmp_path) is None
+    with PrivateRedis(private_directory(tmp_path)) as server:
+        assert private_url(tmp_path) == server.url
+    assert private_url(tmp_path) is None
 
 
 def test_a_second_one_in_the_same_directory_is_refused(tmp_path: Path) -> None:

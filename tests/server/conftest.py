@@ -25,8 +25,6 @@ Json = dict[str, Any]
 class Scripted:
     """Answers what it is told to, or raises it."""
 
-    version = "mobile_sam-1"
-
     def __init__(self) -> None:
         self.answer: Json | Exception = {}
         self.asked: list[tuple[str, Json]] = []
@@ -37,11 +35,14 @@ class Scripted:
     def predict(self, body: Json) -> Json:
         return self._answer("predict", body)
 
-    def receive(self, body: Json) -> None:
-        self._answer("receive", body)
+    def webhook(self, payload: bytes) -> Json:
+        return self._answer("webhook", {"payload": payload})
 
     def versions(self) -> Json:
         return self._answer("versions", {})
+
+    def batches(self) -> Json:
+        return {"delivers": True, "projects": {}}
 
     def _answer(self, route: str, body: Json) -> Json:
         self.asked.append((route, body))
@@ -77,7 +78,8 @@ def serve(backend: Scripted, until: Callable[..., None]) -> Iterator[Callable[..
     with ExitStack() as stack:
 
         def start(user: str = "", password: str = "", overview: Callable[[], Overview] = all_well) -> httpx.Client:
-            url = stack.enter_context(running(create_app(backend, overview, Guard(user, password)), until))
+            app = create_app(backend, overview, Guard(user, password), lambda: "mobile_sam-1")
+            url = stack.enter_context(running(app, until))
             return stack.enter_context(httpx.Client(base_url=url, limits=httpx.Limits(max_connections=None)))
 
         yield start

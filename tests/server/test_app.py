@@ -32,9 +32,10 @@ def test_bodies_go_to_the_backend_and_its_answers_back(client: httpx.Client, bac
     assert client.post("/predict", json=CLICK).json() == backend.answer
     assert client.post("/setup", json={"schema": "<View/>"}).json() == backend.answer
     assert client.get("/versions").json() == backend.answer
-    assert client.post("/webhook", json={"action": "ANNOTATION_CREATED"}).json() == {"status": "ok"}
-    assert [route for route, _ in backend.asked] == ["predict", "setup", "versions", "receive"]
+    assert client.post("/webhook", content=b'{"action": "ANNOTATION_CREATED"}').json() == backend.answer
+    assert [route for route, _ in backend.asked] == ["predict", "setup", "versions", "webhook"]
     assert backend.asked[0][1] == CLICK
+    assert backend.asked[3][1] == {"payload": b'{"action": "ANNOTATION_CREATED"}'}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_bodies_go_to_the_backend_and_its_answers_back(client: httpx.Client, bac
     [
         (BadRequest("a"), 400),
         (BadLabelConfig("a"), 422),
-        (ImageRefused("a"), 403),
+        (ImageRefused("a"), 422),
         (ImageUnavailable("a"), 502),
         (QueueUnavailable("a"), 503),
         (WeightsError("a"), 503),
@@ -74,7 +75,7 @@ def test_a_fault_keeps_its_details_in_the_log(client: httpx.Client, backend: Any
     assert "secret" not in answer.text
 
 
-@pytest.mark.parametrize("route", ["/predict", "/setup", "/webhook"])
+@pytest.mark.parametrize("route", ["/predict", "/setup"])
 @pytest.mark.parametrize("body", [b"", b"{", b"not json", b'{"a": NaN}', b"\xff\xfe"])
 def test_malformed_json_is_told_apart(client: httpx.Client, backend: Any, route: str, body: bytes) -> None:
     answer = client.post(route, content=body)

@@ -61,7 +61,7 @@ def test_a_webhook_comes_with_its_token_or_with_basic_auth(serve: Serve, backend
     event = {"action": "ANNOTATION_CREATED"}
     for headers in ({"X-Maskloop-Token": Guard(*RIGHT).webhook_token}, header(*RIGHT)):
         assert client.post("/webhook", json=event, headers=headers).status_code == 201
-    assert backend.asked == [("receive", event)] * 2
+    assert [route for route, _ in backend.asked] == ["webhook"] * 2
 
 
 def test_a_refused_webhook_is_told_in_the_log(serve: Serve, backend: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 
-from maskloop.dispatch.overview import QueueState
+from maskloop.dispatch.overview import QueueState, WorkerState
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import QueueUnavailable, WeightsError
 from maskloop.server.health import Look, Overview, health
 
 Serve = Callable[..., httpx.Client]
+
+
+def all_well() -> Overview:
+    idle = WorkerState("interactive-here-1-a", "idle", {"engine": "openvino-cpu-bf16"})
+    return {QueueName.INTERACTIVE: QueueState(0, 0, (idle,), None), QueueName.BATCH: QueueState(0, 0, (), None)}
 
 
 def test_health_tells_the_model_the_engine_workers_and_queues(client: httpx.Client) -> None:
@@ -33,16 +37,18 @@ def test_health_tells_the_model_the_engine_workers_and_queues(client: httpx.Clie
             "batch": {"waiting": 0, "running": 0},
             "train": {"waiting": 0, "running": 0},
         },
+        "batches": {"delivers": True, "projects": {}},
         "problems": [],
     }
 
 
-def test_without_redis_the_server_is_up_and_says_what_is_wrong(serve: Serve) -> None:
+def test_without_redis_it_is_down_and_says_why(serve: Serve) -> None:
     def away() -> Overview:
         raise QueueUnavailable("Redis can't be used.", "Start it.")
 
     answer = serve(overview=away).get("/health")
-    assert answer.status_code == 200
+    assert answer.status_code == 503
+    assert answer.json()["status"] == "DOWN"
     assert answer.json()["redis"] == "DOWN"
     assert answer.json()["problems"] == ["Redis can't be used. Start it."]
 
@@ -52,29 +58,40 @@ def test_what_keeps_a_worker_from_starting_is_told() -> None:
     assert health(Look({QueueName.INTERACTIVE: failed}), "v")["problems"] == [
         "interactive: The weights are missing. Run `maskloop weights fetch`."
     ]
+
+
+def test_without_a_worker_for_clicks_and_batches_it_is_down() -> None:
+    """Label Studio would say "retrieved" of predictions that never come."""
     none = QueueState(0, 0, (), None)
-    assert "no worker is running" in health(Look({QueueName.INTERACTIVE: none}), "v")["problems"][0]
+    one = QueueState(0, 0, (WorkerState("batch-1", "starting", {}),), None)
+    nobody = health(Look({QueueName.INTERACTIVE: none, QueueName.BATCH: none}), "v")
+    assert nobody["status"] == "DOWN"
+    assert nobody["problems"] == ["interactive: no worker is running, so clicks are not answered."]
+    assert health(Look({QueueName.INTERACTIVE: none, QueueName.BATCH: one}), "v")["status"] == "UP"
 
 
-def test_a_redis_that_hangs_does_not_keep_health_waiting(serve: Serve) -> None:
-    looks = iter([{}])
+def test_a_redis_that_hangs_does_not_keep_health_waiting(serve: Serve, until: Callable[..., None]) -> None:
+    looks = [all_well()]
     gate = threading.Event()
 
     def hang() -> Overview:
-        for look in looks:
-            return look
-        gate.wait(10)
+        if looks:
+            return looks.pop()
+        gate.wait(30)
         return {}
 
     client = serve(overview=hang)
-    assert client.get("/health").status_code == 200
-    assert health(Look(at=-1e9), "v")["problems"] == ["Redis doesn't answer."]
+    assert client.get("/health").json()["redis"] == "UP"
+    until(lambda: client.get("/health").json()["problems"] == ["Redis doesn't answer."])
+    assert client.get("/health").json()["status"] == "DOWN"
     gate.set()
 
 
-def test_a_person_gets_a_page(client: httpx.Client, backend: Any) -> None:
-    backend.version = "<script>"
-    page = client.get("/")
+def test_a_person_gets_a_page(serve: Serve) -> None:
+    def odd() -> Overview:
+        return {**all_well(), QueueName.TRAIN: QueueState(0, 0, (), WeightsError("<script>"))}
+
+    page = serve(overview=odd).get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "openvino-cpu-bf16" in page.text
     assert "<script>" not in page.text

@@ -22,8 +22,22 @@ from maskloop.errors import QueueUnavailable
 
 START_TIMEOUT = 10.0
 """Seconds to answer; loading what was kept doesn't count."""
+URL_FILE = "url"
 LONGEST_SOCKET_PATH = 100
 """Bytes; the systems' own limits are 104 and up."""
+
+
+def private_directory(data_dir: Path) -> Path:
+    """Where the private Redis of ``data_dir`` lives."""
+    return data_dir / "redis"
+
+
+def private_url(data_dir: Path) -> str | None:
+    """The private Redis that runs for ``data_dir`` now."""
+    try:
+        return (private_directory(data_dir) / URL_FILE).read_text()
+    except FileNotFoundError:
+        return None
 
 
 class PrivateRedis:
@@ -48,6 +62,7 @@ class PrivateRedis:
             _end_orphan(redis)
             server = self._stack.enter_context(Supervisor([Child("redis", self._command(socket))]))
             self._await(redis, server)
+            self._tell()
             self._stack = self._stack.pop_all()
         return self
 
@@ -86,6 +101,11 @@ class PrivateRedis:
             "logfile": str(self._log.absolute()),
         }
         return [str(find_server()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def _tell(self) -> None:
+        file = self._directory / URL_FILE
+        file.write_text(self.url)
+        self._stack.callback(file.unlink, missing_ok=True)
 
     @property
     def _log(self) -> Path:

@@ -14,7 +14,7 @@ STATUS = {
     "bad_request": 400,
     "bad_label_config": 422,
     "nothing_found": 422,
-    "image_refused": 403,
+    "image_refused": 422,
     "image_unreadable": 422,
     "image_unavailable": 502,
     "label_studio": 502,

@@ -30,10 +30,11 @@ is the queue's."""
 log = logging.getLogger("maskloop.server")
 
 
-def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard) -> FastAPI:
-    """``overview`` tells what goes on in the queues, see :func:`maskloop.dispatch.overview.overview`."""
-    watch = Watch(overview)
-    metrics = Metrics(lambda: watch.look, lambda: backend.version)
+def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard, version: Callable[[], str]) -> FastAPI:
+    """overview: tells what goes on in the queues, see :func:`maskloop.dispatch.overview.overview`.
+    version: that of the model in service; cheap."""
+    watch = Watch(overview, backend.batches)
+    metrics = Metrics(lambda: watch.look, version)
     clicks, batches, others = (CapacityLimiter(count) for count in (CLICK_THREADS, BATCH_THREADS, OTHER_THREADS))
 
     @asynccontextmanager
@@ -69,8 +70,9 @@ def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard)
     @app.get("/health")
     async def get_health(request: Request) -> Response:
         """Open to all; how it stands in detail is for those who are let in."""
-        body = health(watch.look, backend.version)
-        return answer(body if guard.admits(request) else {"status": body["status"]})
+        body = health(watch.look, version())
+        told = body if guard.admits(request) else {"status": body["status"]}
+        return answer(told, 200 if body["status"] == "UP" else 503)
 
     @app.post("/setup")
     async def post_setup(request: Request) -> Response:
@@ -99,10 +101,8 @@ def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard)
                 WEBHOOK_HEADER,
             )
             raise HTTPException(401, f"Send {WEBHOOK_HEADER} or Basic auth.", {"WWW-Authenticate": "Basic"})
-        body = await read_body(request)
-        request.state.told = {"action": str(body.get("action"))[:40]}
-        await to_thread.run_sync(backend.receive, body, limiter=others)
-        return answer({"status": "ok"}, 201)
+        payload = await request.body()
+        return answer(await to_thread.run_sync(backend.webhook, payload, limiter=others), 201)
 
     @app.get("/metrics")
     async def get_metrics(request: Request) -> Response:
@@ -112,7 +112,7 @@ def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard)
     @app.get("/")
     async def get_page(request: Request) -> Response:
         admit(request)
-        return HTMLResponse(page(health(watch.look, backend.version)))
+        return HTMLResponse(page(health(watch.look, version())))
 
     return app
 

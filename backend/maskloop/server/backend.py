@@ -1,4 +1,4 @@
-"""What the routes call; :mod:`maskloop.labelstudio` has it."""
+"""What the routes call; ``labelstudio.service.Backend`` is one."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ class Backend(Protocol):
     Raises MaskloopError: its message goes to who asked, with the status that its code has.
     """
 
-    @property
-    def version(self) -> str:
-        """The model version that new predictions carry; cheap."""
-        ...
-
-    def setup(self, body: Json) -> Json:
+    def setup(self, body: object) -> Json:
         """``POST /setup``; cheap, because Label Studio asks whenever it shows the backend."""
         ...
 
-    def predict(self, body: Json) -> Json:
+    def predict(self, body: object) -> Json:
         """``POST /predict``: a click, or tasks to pre-annotate. Blocks until the answer is there."""
         ...
 
-    def receive(self, body: Json) -> None:
+    def webhook(self, payload: bytes) -> Json:
         """``POST /webhook``: returns as soon as the event is kept for good."""
         ...
 
     def versions(self) -> Json:
         """``GET /versions``."""
+        ...
+
+    def batches(self) -> Json:
+        """How far pre-annotation is, for ``/health``."""
         ...

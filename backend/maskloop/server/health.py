@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,56 +20,68 @@ Overview = Mapping[QueueName, QueueState]
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen; ``trouble`` is set, and ``queues`` empty, if Redis couldn't be asked."""
+    """What was seen; ``trouble`` is set, and the rest empty, if Redis couldn't be asked."""
 
     queues: Overview = field(default_factory=dict)
+    batches: dict[str, Any] = field(default_factory=dict)
     trouble: MaskloopError | None = None
     at: float = field(default_factory=time.monotonic)
 
 
 class Watch:
-    """``overview`` asks Redis; :meth:`refresh` is to be called every ``INTERVAL`` seconds, by one thread."""
+    """``overview`` and ``batches`` ask Redis; :meth:`refresh` is to be called each ``INTERVAL``, by one thread."""
 
-    def __init__(self, overview: Callable[[], Overview]) -> None:
+    def __init__(self, overview: Callable[[], Overview], batches: Callable[[], dict[str, Any]]) -> None:
         self._overview = overview
+        self._batches = batches
         self.look = Look()
 
     def refresh(self) -> None:
         try:
-            self.look = Look(self._overview())
+            self.look = Look(self._overview(), self._batches())
         except MaskloopError as error:
             self.look = Look(trouble=error)
 
 
 def health(look: Look, version: str) -> dict[str, Any]:
-    """The body of ``/health``. ``status`` is UP whenever this answers; ``problems`` says what doesn't work."""
+    """The body of ``/health``.
+
+    ``status`` is DOWN, and the HTTP status 503, while neither clicks nor batches can be answered: Label Studio then
+    shows the backend as disconnected. ``problems`` says what doesn't work.
+    """
     workers = [worker for state in look.queues.values() for worker in state.workers]
-    problems = list(_problems(look))
+    silent = time.monotonic() - look.at > STALE
+    answering = [name for name in (QueueName.INTERACTIVE, QueueName.BATCH) if _workers(look, name)]
     return {
-        "status": "UP",
+        "status": "UP" if answering and not silent else "DOWN",
         "model_version": version,
         "engine": _first(workers, "engine"),
         "engine_note": _first(workers, "engine_note"),
-        "redis": "UP" if look.queues else "DOWN",
+        "redis": "UP" if look.queues and not silent else "DOWN",
         "workers": {
             name.value: {state: _count(queue.workers, state) for state in ("ready", "busy", "starting")}
             for name, queue in look.queues.items()
         },
-        "queues": {name.value: {"waiting": queue.waiting, "running": queue.running} for name, queue in look.queues.items()},
-        "problems": problems,
+        "queues": {
+            name.value: {"waiting": queue.waiting, "running": queue.running} for name, queue in look.queues.items()
+        },
+        "batches": look.batches,
+        "problems": ["Redis doesn't answer."] if silent else list(_problems(look)),
     }
 
 
-def _problems(look: Look) -> list[str]:
+def _problems(look: Look) -> Iterator[str]:
     if look.trouble:
-        return [str(look.trouble)]
-    if time.monotonic() - look.at > STALE:
-        return ["Redis doesn't answer."]
-    found = [f"{name}: {queue.failure}" for name, queue in look.queues.items() if queue.failure and not queue.workers]
-    clicks = look.queues.get(QueueName.INTERACTIVE)
-    if clicks and not clicks.workers and not clicks.failure:
-        found.append("interactive: no worker is running, so clicks are not answered.")
-    return found
+        yield str(look.trouble)
+    for name, queue in look.queues.items():
+        if queue.failure and not queue.workers:
+            yield f"{name}: {queue.failure}"
+        elif name is QueueName.INTERACTIVE and not queue.workers:
+            yield "interactive: no worker is running, so clicks are not answered."
+
+
+def _workers(look: Look, name: QueueName) -> tuple[WorkerState, ...]:
+    return look.queues[name].workers if name in look.queues else ()
 
 
 def _count(workers: tuple[WorkerState, ...], state: str) -> int:

@@ -1,0 +1,85 @@
+"""Flags made from the settings: the same names, meanings and defaults as their environment variables."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from maskloop.errors import BadRequest
+from maskloop.settings import Settings
+
+PREFIX = "MASKLOOP_"
+
+
+def with_settings(command: Callable[..., None], *, without: Iterable[str] = ()) -> Callable[..., None]:
+    """``command(settings, **own)`` as a command with its own parameters and a flag for each setting.
+
+    without: settings that mean nothing to this command.
+    """
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in set(without)}
+    flags = [_flag(name, field) for name, field in fields.items()]
+
+    def run(**given: Any) -> None:
+        chosen = {name: given.pop(name) for name in fields}
+        command(load({name: value for name, value in chosen.items() if value is not None}), **given)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + flags
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__doc__ = command.__doc__
+    return run
+
+
+def load(given: dict[str, Any] | None = None) -> Settings:
+    """The settings from the environment, and ``given`` over them. Raises BadRequest that names the one at fault."""
+    try:
+        return Settings(**(given or {}))
+    except ValidationError as error:
+        faults = "; ".join(f"{variable(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
+        raise BadRequest(f"The settings can't be used: {faults}.", "`maskloop serve --help` lists them.") from error
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Variables from which another process reads the same settings. They hold secrets."""
+    return {
+        variable(name): _text(value) for name in Settings.model_fields if (value := getattr(settings, name)) is not None
+    }
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return name if name.isupper() else PREFIX + name.upper()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
+    default = "" if field.default_factory or field.default in (None, ()) else f" [default: {field.default}]"
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        help=f"{field.description}{default}",
+        show_default=False,
+        rich_help_panel=f"Settings, also as {PREFIX}... variables",
+    )
+    kind = Annotated[_simple(field.annotation) | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _simple(annotation: Any) -> Any:
+    """The type that a command line can parse; pydantic does the rest."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        (annotation,) = (each for each in get_args(annotation) if each is not type(None))
+    if get_origin(annotation) is Literal or annotation in (bool, int, float):
+        return annotation
+    return str

@@ -1,0 +1,203 @@
+"""`maskloop serve`: the HTTP server, its workers, and a Redis if none is named."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.metadata import version as installed_version
+from types import FrameType
+
+import typer
+import uvicorn
+
+from maskloop.cli.logs import log_to_stderr
+from maskloop.cli.options import as_environment, with_settings
+from maskloop.cli.versions import version_in_service
+from maskloop.dispatch.maintenance import declare_dead
+from maskloop.dispatch.overview import QueueState, overview
+from maskloop.dispatch.private_redis import PrivateRedis, private_directory
+from maskloop.dispatch.queues import QueueName, connect, reaching_redis
+from maskloop.dispatch.supervisor import Child, Supervisor
+from maskloop.engines.runtime import available_threads
+from maskloop.errors import BadRequest, MaskloopError
+from maskloop.labelstudio.connect import can_deliver, connect_backend, connect_courier
+from maskloop.learning.store import open_store
+from maskloop.server.app import create_app
+from maskloop.server.auth import Guard
+from maskloop.settings import Settings
+from maskloop.weights import verified_path
+
+GRACE = 15
+"""Seconds that requests, and then jobs under way, may take to end."""
+KEEP_ALIVE = 75
+"""Seconds that an idle connection of Label Studio's is kept."""
+FEEDBACK_PAUSE = 1.0
+PATIENCE = 30.0
+"""Seconds after which it is said that the workers are still loading the model."""
+NO_LABEL_STUDIO = (
+    "not set: uploads can't be read, and late predictions not delivered (MASKLOOP_LABEL_STUDIO_URL, _API_KEY)"
+)
+
+Task = Callable[[threading.Event], None]
+"""Goes on until the event is set."""
+
+log = logging.getLogger("maskloop.serve")
+
+
+def serve(settings: Settings) -> None:
+    """Answer Label Studio until told to stop (SIGTERM, Ctrl-C)."""
+    log_to_stderr(settings.log_level)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    workers = workers_wanted(settings)
+    if any(workers.values()):
+        verified_path(settings.weights_dir)
+    with ExitStack() as stack:
+        listener = stack.enter_context(listening(settings.host, settings.port))
+        private = settings.redis_url is None
+        if private:
+            server = stack.enter_context(PrivateRedis(private_directory(settings.data_dir)))
+            settings = settings.model_copy(update={"redis_url": server.url})
+        assert settings.redis_url is not None
+        redis = connect(settings.redis_url)
+        with reaching_redis():
+            redis.ping()
+        stack.enter_context(Supervisor(children(settings, workers), grace=GRACE, on_death=partial(declare_dead, redis)))
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+        version = version_in_service(settings)
+        store = open_store(settings)
+        backend = connect_backend(settings, version=version, feedback=store)
+        stack.callback(backend.close)
+        background: list[Task] = [
+            partial(_repeat, store.process_pending, FEEDBACK_PAUSE),
+            partial(_announce, settings, private, version),
+        ]
+        if courier := connect_courier(settings):
+            background.append(courier.run)
+        stack.enter_context(running(background))
+        app = create_app(backend, partial(overview, redis), Guard.from_settings(settings), version)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+            server_header=False,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+command = with_settings(serve)
+
+
+def workers_wanted(settings: Settings) -> dict[QueueName, int]:
+    return {
+        QueueName.INTERACTIVE: settings.interactive_workers,
+        QueueName.BATCH: settings.batch_workers,
+        QueueName.TRAIN: settings.train_workers,
+    }
+
+
+def children(settings: Settings, workers: Mapping[QueueName, int]) -> list[Child]:
+    """The worker processes. Those of one queue share the cores; the queues take turns by their workers' niceness."""
+    found = []
+    for queue, count in workers.items():
+        threads = settings.threads or max(1, available_threads() // max(1, count))
+        environment = as_environment(settings.model_copy(update={"threads": threads}))
+        command = [sys.executable, "-m", "maskloop.cli.main", "worker", "--queue", queue.value]
+        found += [Child(f"{queue} worker {number}", command, environment) for number in range(1, count + 1)]
+    return found
+
+
+@contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Taken before anything is started. Raises BadRequest if it can't be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise BadRequest(
+            f"Can't listen on {host}, port {port}: {error.strerror or error}.", "Take another --port, or --host."
+        ) from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def running(tasks: Sequence[Task]) -> Iterator[None]:
+    """Each task in a thread of its own."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=task, args=(stop,), daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(GRACE)
+
+
+def _repeat(act: Callable[[], object], pause: float, stop: threading.Event) -> None:
+    while not stop.wait(pause):
+        try:
+            act()
+        except MaskloopError as error:
+            log.warning("%s", error)
+
+
+def _announce(settings: Settings, private: bool, version: Callable[[], str], stop: threading.Event) -> None:
+    """Says where it is and with what, once the workers are ready or it is clear that they won't be."""
+    assert settings.redis_url is not None
+    redis = connect(settings.redis_url)
+    wanted = workers_wanted(settings)
+    late = time.monotonic() + PATIENCE
+    while not stop.wait(0.2):
+        try:
+            queues = overview(redis)
+        except MaskloopError as error:
+            log.warning("%s", error)
+            continue
+        failures = [str(queue.failure) for queue in queues.values() if queue.failure]
+        if failures or all(ready(queues[name]) >= count for name, count in wanted.items()):
+            typer.echo(banner(settings, private, version(), queues, failures))
+            return
+        if time.monotonic() > late:
+            log.info("The workers are still loading the model; the first start prepares it for this machine.")
+            late += PATIENCE
+
+
+def ready(queue: QueueState) -> int:
+    return sum(worker.state in ("idle", "busy") for worker in queue.workers)
+
+
+def banner(
+    settings: Settings, private: bool, version: str, queues: Mapping[QueueName, QueueState], failures: Sequence[str]
+) -> str:
+    reports = [worker.report for queue in queues.values() for worker in queue.workers]
+    engines = sorted({f"{report['engine']} {report['engine_note']}".strip() for report in reports if report})
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    label_studio = settings.label_studio_url if can_deliver(settings) else NO_LABEL_STUDIO
+    facts = {
+        "Address": f"http://{host}:{settings.port}",
+        "Model": version,
+        "Engine": ", ".join(engines) or "told by the workers as they start",
+        "Redis": "private" if private else "the one named",
+        "Workers": ", ".join(f"{ready(queue)} {name}" for name, queue in queues.items()),
+        "Label Studio": label_studio,
+        "Access": "open to all who reach the address" if Guard.from_settings(settings).is_open else "Basic auth",
+    }
+    lines = [f"  {name:<14}{fact}" for name, fact in facts.items()]
+    problems = [f"  A worker can't start: {failure}" for failure in failures]
+    return "\n".join([f"maskloop {installed_version('maskloop')} is ready.", *lines, *problems])
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)

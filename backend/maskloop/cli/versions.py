@@ -1,0 +1,25 @@
+"""What the model in service is called, for processes that hold no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from maskloop.labelstudio.connect import official_version
+from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.settings import Settings
+
+
+def version_in_service(settings: Settings) -> Callable[[], str]:
+    """Tells the version that new predictions carry."""
+    registry = Registry(settings.data_dir / "models", settings.weights_dir)
+    return lambda: version_of(registry.in_service())
+
+
+def version_of(name: str) -> str:
+    """What predictions carry, of a model's name in the registry."""
+    return official_version() if name == OFFICIAL else name
+
+
+def name_of(version: str) -> str:
+    """The inverse."""
+    return OFFICIAL if version == official_version() else version

@@ -1,0 +1,130 @@
+"""The composition root: builds what workers and commands need from the settings."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+
+from maskloop.annotate import work as annotating
+from maskloop.cli.models import open_registry
+from maskloop.cli.versions import name_of, version_of
+from maskloop.dispatch.context import JobContext
+from maskloop.dispatch.executor import Handler, Service
+from maskloop.dispatch.queues import QueueName, connect
+from maskloop.engines.base import Engine
+from maskloop.engines.choose import choose_engine
+from maskloop.engines.runtime import available_threads
+from maskloop.inference import Segmenter, open_segmenter
+from maskloop.labelstudio import batch, handlers, service
+from maskloop.labelstudio.connect import redis_url
+from maskloop.labelstudio.ledger import Ledger
+from maskloop.learning.registry import Registry
+from maskloop.settings import Settings
+
+MODELS_KEPT = 2
+"""Versions that a worker holds: the one in service, and the one before for jobs that are still under way."""
+
+Json = dict[str, Any]
+
+
+def make_engine(model: str | None, engine: str | None) -> Engine:
+    """For a command: a model version (None: the one in service) on an engine (None: the setting's)."""
+    settings = Settings() if engine is None else Settings(engine=engine)
+    registry = open_registry(settings)
+    return open_engine(settings, registry, model or registry.in_service())
+
+
+def make_annotator(settings: Settings) -> annotating.Worker:
+    """For a process that annotates photos."""
+    registry = open_registry(settings)
+    return annotator(settings, open_engine(settings, registry, registry.in_service()))
+
+
+def open_engine(settings: Settings, registry: Registry, name: str) -> Engine:
+    threads = settings.threads or available_threads()
+    cv2.setNumThreads(threads)
+    return choose_engine(
+        registry.weights(name), settings.engine, threads=threads, cache_dir=settings.data_dir / "cache" / "engines"
+    )
+
+
+def annotator(settings: Settings, engine: Engine) -> annotating.Worker:
+    return annotating.Worker(engine, settings.max_image_bytes, settings.max_image_pixels)
+
+
+class Models:
+    """Segmenters by the version that a job names: each job is done by one version, whatever is promoted meanwhile."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = open_registry(settings)
+        self._kept: OrderedDict[str, tuple[Engine, Segmenter]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def in_service(self) -> Engine:
+        return self._of(version_of(self._registry.in_service()))[0]
+
+    def of(self, version: str) -> Segmenter:
+        """Loads the version if need be. Raises UnknownVersion or WeightsError."""
+        return self._of(version)[1]
+
+    def _of(self, version: str) -> tuple[Engine, Segmenter]:
+        with self._lock:
+            if version not in self._kept:
+                name = name_of(version)
+                engine = open_engine(self._settings, self._registry, name)
+                model = f"{version}-{self._registry.get(name).sha256}"
+                self._kept[version] = engine, open_segmenter(engine, self._settings, model=model)
+            self._kept.move_to_end(version)
+            if len(self._kept) > MODELS_KEPT:
+                self._kept.popitem(last=False)[1][1].close()
+            return self._kept[version]
+
+    def report(self) -> Json:
+        """The version used last, and what runs it."""
+        with self._lock:
+            for version, (engine, _) in reversed(self._kept.items()):
+                return {"version": version, "engine": engine.name, "engine_note": engine.note}
+        return {}
+
+
+def build_service(queue: QueueName, settings: Settings) -> Service:
+    """What a worker of ``queue`` does. The model in service is loaded first, but for training, which is rare."""
+    models = Models(settings)
+    if queue is not QueueName.TRAIN:
+        models.in_service()
+    return Service(HANDLERS[queue](settings, models), models.report)
+
+
+def click_handlers(_: Settings, models: Models) -> dict[str, Handler]:
+    def click(payload: Json, _: JobContext) -> Json:
+        return handlers.click(models.of(payload["version"]), payload)
+
+    return {service.KIND: click}
+
+
+def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
+    ledger = Ledger(connect(redis_url(settings)))
+
+    def task(payload: Json, context: JobContext) -> None:
+        batch.handler(models.of(payload["work"]["version"]), ledger)(payload, context)
+
+    def annotate(payload: Json, _: JobContext) -> list[Json]:
+        return annotator(settings, models.in_service())(payload)
+
+    return {batch.KIND: task, annotating.KIND: annotate}
+
+
+def train_handlers(_: Settings, __: Models) -> dict[str, Handler]:
+    return {}
+
+
+HANDLERS: dict[QueueName, Callable[[Settings, Models], dict[str, Handler]]] = {
+    QueueName.INTERACTIVE: click_handlers,
+    QueueName.BATCH: batch_handlers,
+    QueueName.TRAIN: train_handlers,
+}
