@@ -1,24 +1,19 @@
 """Batches, with a real Redis and real worker processes."""
 
 import json
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from labelstudio.batch_worker import DEADLY
+from labelstudio.disc_worker import DEADLY
 from labelstudio.discs import EVERYTHING, MISSING, task
 from labelstudio.fake_label_studio import FakeLabelStudio
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
-from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.errors import QueueFull, QueueUnavailable
 from maskloop.labelstudio.batch import Batches
 from maskloop.labelstudio.courier import Courier
@@ -27,8 +22,8 @@ from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.wire import Task
 
-WORKER = Path(__file__).parent / "batch_worker.py"
 VERSION = "model-1"
+Make = Callable[..., Any]
 
 
 @pytest.fixture
@@ -37,27 +32,7 @@ def ledger(redis: Redis) -> Ledger:
 
 
 @pytest.fixture
-def start(redis: Redis, redis_server: str, until: Callable[..., None]) -> Iterator[Callable[..., Supervisor]]:
-    """Starts a batch worker, and lets it do ``go`` images."""
-    with ExitStack() as stack:
-
-        def start(go: int = 0) -> Supervisor:
-            if go:
-                redis.lpush("go", *["1"] * go)
-            environment = {"PYTHONPATH": str(WORKER.parents[1])}
-            command = [sys.executable, str(WORKER), redis_server, "batch"]
-            supervisor = Supervisor(
-                [Child("batch", command, environment)], grace=1, on_death=lambda pid: declare_dead(redis, pid)
-            )
-            stack.enter_context(supervisor)
-            until(lambda: overview(redis)[QueueName.BATCH].workers)
-            return supervisor
-
-        yield start
-
-
-@pytest.fixture
-def batches(redis_server: str, ledger: Ledger) -> Callable[..., Batches]:
+def batches(redis_server: str, ledger: Ledger) -> Make:
     def make(deadline: float = 30.0, *, delivers: bool = True, most: int = 1000) -> Batches:
         dispatcher = Dispatcher(connect(redis_server), {QueueName.BATCH: most})
         return Batches(dispatcher, ledger, deadline=deadline, delivers=delivers)
@@ -84,15 +59,15 @@ def versions(results: list[Any]) -> list[str]:
     return [result["model_version"] if result else "later" for result in results]
 
 
-def test_what_is_ready_in_time_is_answered_in_task_order(start: Callable, batches: Callable) -> None:
-    start(go=3)
+def test_what_is_ready_in_time_is_answered_in_task_order(start_discs: Make, batches: Make) -> None:
+    start_discs(go=3)
     results = batches().predict(wanted(task(3), task(1), task(2)))
     assert versions(results) == [VERSION] * 3
     assert all(len(result["result"]) == 3 for result in results)
 
 
-def test_a_bad_image_is_told_and_spoils_no_other(start: Callable, batches: Callable) -> None:
-    start(go=3)
+def test_a_bad_image_is_told_and_spoils_no_other(start_discs: Make, batches: Make, ledger: Ledger) -> None:
+    start_discs(go=3)
     results = batches().predict(wanted(task(1), task(2, MISSING), {"id": 3, "data": {}}, task(4)))
     assert versions(results) == [
         VERSION,
@@ -101,12 +76,19 @@ def test_a_bad_image_is_told_and_spoils_no_other(start: Callable, batches: Calla
         VERSION,
     ]
     assert [len(result["result"]) for result in results] == [3, 0, 0, 3]
+    assert [(failure["project"], failure["task"]) for failure in ledger.failures()] == [(7, 3), (7, 2)]
+    assert "label.example/data/upload/1/missing.jpg" in ledger.failures()[1]["reason"]
 
 
 def test_what_is_late_is_left_out_and_delivered_once(
-    start: Callable, batches: Callable, courier: Courier, label_studio: FakeLabelStudio, redis: Redis, until: Callable
+    start_discs: Callable,
+    batches: Callable,
+    courier: Courier,
+    label_studio: FakeLabelStudio,
+    redis: Redis,
+    until: Callable,
 ) -> None:
-    start(go=2)
+    start_discs(go=2)
     results = batches(deadline=2.0).predict(wanted(*[task(number) for number in range(1, 7)]))
     assert versions(results) == [VERSION, VERSION, "later", "later", "later", "later"]
     assert results[2:] == [[], [], [], []]
@@ -124,9 +106,14 @@ def test_what_is_late_is_left_out_and_delivered_once(
 
 
 def test_a_late_failure_is_delivered_too(
-    start: Callable, batches: Callable, courier: Courier, label_studio: FakeLabelStudio, redis: Redis, until: Callable
+    start_discs: Callable,
+    batches: Callable,
+    courier: Courier,
+    label_studio: FakeLabelStudio,
+    redis: Redis,
+    until: Callable,
 ) -> None:
-    start()
+    start_discs()
     assert batches(deadline=1.0).predict(wanted(task(1), task(2, MISSING))) == [[], []]
     redis.lpush("go", "1", "1")
     until(lambda: courier.deliver_due() + len(label_studio.of(2)))
@@ -134,9 +121,9 @@ def test_a_late_failure_is_delivered_too(
 
 
 def test_a_second_retrieval_while_the_first_runs_does_not_double(
-    start: Callable, batches: Callable, redis: Redis
+    start_discs: Make, batches: Make, redis: Redis
 ) -> None:
-    start()
+    start_discs()
     tasks = wanted(*[task(number) for number in range(1, 9)])
     answers: list[list[Any]] = []
     threads = [threading.Thread(target=lambda: answers.append(batches().predict(tasks))) for _ in range(2)]
@@ -152,9 +139,9 @@ def test_a_second_retrieval_while_the_first_runs_does_not_double(
 
 
 def test_what_was_late_for_one_request_is_ready_for_the_next(
-    start: Callable, batches: Callable, ledger: Ledger, redis: Redis, until: Callable
+    start_discs: Make, batches: Make, ledger: Ledger, redis: Redis, until: Make
 ) -> None:
-    start()
+    start_discs()
     assert batches(deadline=1.0).predict(wanted(task(1))) == [[]]
     redis.lpush("go", "1")
     until(lambda: ledger.tallies()[7].ready)
@@ -162,9 +149,9 @@ def test_what_was_late_for_one_request_is_ready_for_the_next(
 
 
 def test_without_a_token_what_is_late_says_so_and_leaves_no_work_behind(
-    start: Callable, batches: Callable, ledger: Ledger, redis: Redis
+    start_discs: Make, batches: Make, ledger: Ledger, redis: Redis
 ) -> None:
-    start()
+    start_discs()
     results = batches(deadline=1.0, delivers=False).predict(wanted(task(1), task(2)))
     for version in versions(results):
         assert version.startswith("model-1 failed: Not ready within 1 s")
@@ -173,9 +160,9 @@ def test_without_a_token_what_is_late_says_so_and_leaves_no_work_behind(
 
 
 def test_a_worker_that_dies_of_a_task_twice_fails_that_task_alone(
-    start: Callable, batches: Callable, courier: Courier, label_studio: FakeLabelStudio, until: Callable
+    start_discs: Make, batches: Make, courier: Courier, label_studio: FakeLabelStudio, until: Make
 ) -> None:
-    start(go=3)
+    start_discs(go=3)
     assert versions(batches(deadline=1.0).predict(wanted(task(1, DEADLY), task(2)))) == ["later", "later"]
 
     def both_delivered() -> bool:
@@ -188,29 +175,29 @@ def test_a_worker_that_dies_of_a_task_twice_fails_that_task_alone(
     assert label_studio.versions(2) == [VERSION]
 
 
-def test_a_request_that_waits_is_told_of_such_a_death(start: Callable, batches: Callable) -> None:
-    start(go=3)
+def test_a_request_that_waits_is_told_of_such_a_death(start_discs: Make, batches: Make) -> None:
+    start_discs(go=3)
     first, second = batches(deadline=60).predict(wanted(task(1, DEADLY), task(2)))
     assert first["model_version"].startswith("model-1 failed: The worker died")
     assert second["model_version"] == VERSION
 
 
-def test_tasks_that_are_not_in_label_studio_are_answered_or_told(start: Callable, batches: Callable) -> None:
-    start(go=1)
+def test_tasks_that_are_not_in_label_studio_are_answered_or_told(start_discs: Make, batches: Make) -> None:
+    start_discs(go=1)
     unsaved = {"data": task()["data"]}
     first, second = batches(deadline=2.0).predict(wanted(unsaved, unsaved, project=None))
     assert first["model_version"] == VERSION
     assert second["model_version"].startswith("model-1 failed: Not ready")
 
 
-def test_without_a_worker_the_request_is_refused(batches: Callable, ledger: Ledger) -> None:
+def test_without_a_worker_the_request_is_refused(batches: Make, ledger: Ledger) -> None:
     with pytest.raises(QueueUnavailable, match="No batch worker"):
         batches().predict(wanted(task(1), task(2)))
     assert ledger.tallies()[7].waiting == 0
 
 
-def test_what_the_queue_does_not_take_is_told(start: Callable, batches: Callable, redis: Redis) -> None:
-    start()
+def test_what_the_queue_does_not_take_is_told(start_discs: Make, batches: Make, redis: Redis) -> None:
+    start_discs()
     many = wanted(*[task(number) for number in range(1, 7)])
     results = batches(deadline=1.0, most=3).predict(many)
     assert versions(results)[-1].startswith("model-1 failed: 3 jobs wait in the batch queue already")
@@ -218,17 +205,22 @@ def test_what_the_queue_does_not_take_is_told(start: Callable, batches: Callable
         batches(deadline=1.0, most=3).predict(wanted(task(99)))
 
 
-def test_the_queue_carries_references_and_no_predictions(start: Callable, batches: Callable, redis: Redis) -> None:
-    start(go=1)
+def test_the_queue_carries_references_and_no_predictions(start_discs: Make, batches: Make, redis: Redis) -> None:
+    start_discs(go=1)
     batches().predict(wanted(task(1)))
     results = [redis.xrange(key) for key in redis.scan_iter("rq:results:*")]
     assert max(len(json.dumps(str(result))) for result in results) < 500
 
 
 def test_1200_tasks_end_pre_annotated_or_failed_none_twice(
-    start: Callable, batches: Callable, courier: Courier, label_studio: FakeLabelStudio, redis: Redis, until: Callable
+    start_discs: Callable,
+    batches: Callable,
+    courier: Courier,
+    label_studio: FakeLabelStudio,
+    redis: Redis,
+    until: Callable,
 ) -> None:
-    start(go=1200)
+    start_discs(go=1200)
     tasks = [task(number, MISSING if number % 100 == 0 else "/data/upload/1/a.jpg") for number in range(1, 1201)]
     results = batches(deadline=4.0, most=2000).predict(wanted(*tasks))
     assert len(results) == 1200

@@ -91,9 +91,11 @@ def test_a_label_studio_that_is_away_is_waited_for(
     late(ledger, 1)
     assert courier.deliver_due() == 0
     assert "502" in str(courier.trouble)
+    assert "502" in ledger.trouble()
     label_studio.status = 200
     assert courier.deliver_due() == 1
     assert courier.trouble is None
+    assert ledger.trouble() == ""
     assert label_studio.versions(1) == ["v"]
 
 

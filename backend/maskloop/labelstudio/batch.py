@@ -155,6 +155,7 @@ def settle_failure(ledger: Ledger, entry: str, project: int, payload: Json, erro
         return
     failed = failed_prediction(error, payload["version"], payload["label_config"])
     if ledger.finish(entry, project, failed, failed=True):
+        ledger.note_failure(project, payload["task"]["id"], str(error))
         log.warning("project=%d task=%s failed: %s", project, payload["task"]["id"], error)
 
 

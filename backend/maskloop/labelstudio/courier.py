@@ -41,8 +41,8 @@ class Courier:
             try:
                 self.deliver_due()
                 self.find_lost()
-            except QueueUnavailable as error:
-                log.debug("No courier without Redis: %s", error)
+            except MaskloopError as error:
+                log.warning("%s", error)
 
     def deliver_due(self) -> int:
         """Delivers all that is due; returns how many. Stops at the first that Label Studio can't take now."""
@@ -59,6 +59,8 @@ class Courier:
                 self._hold(error)
                 return count
             self._ledger.delivered(delivery)
+            if self.trouble:
+                self._ledger.note_trouble("")
             self._pause, self.trouble, count = PAUSE, None, count + 1
         if count:
             log.info("delivered %d late predictions", count)
@@ -97,3 +99,4 @@ class Courier:
         if str(error) != str(self.trouble):
             log.error("Late predictions can't be delivered now: %s", error)
         self.trouble = error
+        self._ledger.note_trouble(str(error))

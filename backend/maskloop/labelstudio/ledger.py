@@ -35,6 +35,10 @@ answered or delivered isn't predicted again."""
 GRASP = 120.0
 """Seconds after which another courier takes over a delivery."""
 KEEP_READY = 7 * 24 * 3600
+RECENT = 20
+"""Failures that are kept to be looked at."""
+KEEP_TROUBLE = 150
+"""Seconds; a courier tells of its trouble more often than that."""
 KEEP_DONE = 3600
 """Seconds that an entry is kept in case that Label Studio asks again."""
 
@@ -267,6 +271,32 @@ class Ledger:
             project: Tally(**{name.decode(): int(value) for name, value in row.items()})
             for project, row in zip(projects, rows, strict=True)
         }
+
+    def note_failure(self, project: int, task: int | None, reason: str) -> None:
+        note = {"project": project, "task": task, "reason": reason, "at": round(time.time())}
+        with reaching_redis(), self._redis.pipeline() as pipe:
+            pipe.lpush(f"{PREFIX}failures", json.dumps(note))
+            pipe.ltrim(f"{PREFIX}failures", 0, RECENT - 1)
+            pipe.execute()
+
+    def failures(self) -> list[Json]:
+        """The most recent failures, the last one first: project, task, reason, at."""
+        with reaching_redis():
+            notes: Any = self._redis.lrange(f"{PREFIX}failures", 0, RECENT - 1)
+        return [dict(json.loads(note)) for note in notes]
+
+    def note_trouble(self, reason: str) -> None:
+        """What keeps predictions from being delivered; empty if nothing does."""
+        with reaching_redis():
+            if reason:
+                self._redis.set(f"{PREFIX}trouble", reason, ex=KEEP_TROUBLE)
+            else:
+                self._redis.delete(f"{PREFIX}trouble")
+
+    def trouble(self) -> str:
+        with reaching_redis():
+            noted: Any = self._redis.get(f"{PREFIX}trouble")
+        return noted.decode() if noted else ""
 
     def _end(self, entry: str, project: int, outcome: str, at: float) -> None:
         with reaching_redis():

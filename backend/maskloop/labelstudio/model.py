@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
-from maskloop.labelstudio.connect import connect_backend
+from maskloop.labelstudio.connect import connect_backend, connect_courier
 from maskloop.labelstudio.service import Backend
 from maskloop.settings import Settings
 
@@ -85,7 +85,10 @@ class MaskloopModel(Base):  # type: ignore[misc]
     def backend(cls) -> Backend:
         with cls._making:
             if cls._backend is None:
-                cls._backend = connect_backend(Settings())
+                settings = Settings()
+                cls._backend = connect_backend(settings)
+                if courier := connect_courier(settings):
+                    threading.Thread(target=courier.run, args=[threading.Event()], name="courier", daemon=True).start()
             return cls._backend
 
     def setup(self) -> None:

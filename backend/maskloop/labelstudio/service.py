@@ -3,11 +3,9 @@
 It parses and refuses what can't be understood, hands the work to workers, and waits. What people get to see of an error
 is in :mod:`~maskloop.labelstudio.failures`.
 
-For a server: ``/setup`` and ``/predict`` raise MaskloopErrors that become a status and ``{"detail"}``: BadRequest and
-BadLabelConfig 400, ImageRefused, ImageUnavailable, ImageUnreadable and NothingFound 422, Replaced 409, QueueFull 503
-with Retry-After, QueueUnavailable and WeightsError 503, DeadlineExceeded 504. Label Studio tells its users the status
-and no body. ``/health`` should not answer 200 while no work can be done: Label Studio then shows the backend as
-disconnected, and doesn't say "retrieved" of predictions that never come.
+For a server: MaskloopErrors leave these calls as they are. What status they become matters to those who call the API;
+Label Studio tells its users the status and no body. ``/health`` should not answer 200 while no work can be done: Label
+Studio then shows the backend as disconnected, and doesn't say "retrieved" of predictions that never come.
 """
 
 from __future__ import annotations
@@ -133,10 +131,18 @@ class Backend:
         return self.webhook(json.dumps({**data, "action": event}).encode())
 
     def batches(self) -> Json:
-        """Tasks by project, for ``/health`` and ``/metrics``. ``delivers`` is false without a token: then late
-        predictions can't be brought to Label Studio."""
-        tallies = self._ledger.tallies()
-        return {"delivers": self._delivers, "projects": {str(project): asdict(t) for project, t in tallies.items()}}
+        """How far batches are, for ``/health`` and ``/metrics``.
+
+        delivers: false without a token: what is late can't be brought to Label Studio then. trouble: why it can't be
+        now, or empty. projects: tasks by project (:class:`~maskloop.labelstudio.ledger.Tally`). failures: the last
+        ones, each with project, task, reason and time.
+        """
+        return {
+            "delivers": self._delivers,
+            "trouble": self._ledger.trouble(),
+            "projects": {str(project): asdict(tally) for project, tally in self._ledger.tallies().items()},
+            "failures": self._ledger.failures(),
+        }
 
     def _click(self, request: PredictRequest) -> Json:
         try:

@@ -1,6 +1,6 @@
-"""A real batch worker whose segmenter finds discs: ``batch_worker.py REDIS_URL``.
+"""A real worker whose segmenter finds discs: ``disc_worker.py REDIS_URL QUEUE``.
 
-It begins an image only when the test lets it (``LPUSH go``), and dies at one that is named so.
+In a batch it begins an image only when the test lets it (``LPUSH go``), and dies at one that is named so.
 """
 
 import os
@@ -20,7 +20,7 @@ from maskloop.sam.values import Mask
 DEADLY = "/data/upload/1/deadly.jpg"
 
 
-def main(url: str) -> None:
+def main(url: str, queue: str) -> None:
     redis = connect(url)
 
     class Segmenter(DiscSegmenter):
@@ -41,8 +41,8 @@ def main(url: str) -> None:
             }
         )
 
-    run_worker(redis, QueueName(sys.argv[2]), build)
+    run_worker(redis, QueueName(queue), build)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,0 +1,3 @@
+from labelstudio.workers import start_discs
+
+__all__ = ["start_discs"]

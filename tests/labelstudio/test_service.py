@@ -1,0 +1,237 @@
+"""The backend, with a real Redis and real workers."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from labelstudio.discs import EVERYTHING, HEIGHT, MISSING, WIDTH, box, disc, point, task
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.queues import QueueName
+from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable, QueueUnavailable
+from maskloop.geometry import label_studio_rle, masks
+from maskloop.labelstudio.service import Backend, Patience
+from maskloop.learning.spool import FeedbackUnavailable
+from maskloop.learning.store import MadePrediction
+
+MESSAGES = '<TextArea name="why" toName="image" maskloop_messages="true"/><Image'
+TELLING = EVERYTHING.replace("<Image", MESSAGES)
+
+
+class Notes:
+    """Keeps what it is told; ``full`` makes it refuse."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.predictions: list[MadePrediction] = []
+        self.noted = threading.Event()
+        self.full = False
+
+    def record_event(self, payload: bytes) -> None:
+        if self.full:
+            raise FeedbackUnavailable("The disk is full.")
+        self.events.append(json.loads(payload))
+
+    def record_predictions(self, predictions: Any) -> None:
+        if not self.full:
+            self.predictions += predictions
+        self.noted.set()
+        if self.full:
+            raise FeedbackUnavailable("The disk is full.")
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def backend(dispatcher: Dispatcher, redis: Redis, notes: Notes) -> Iterator[Backend]:
+    patience = Patience(click=20, batch=20)
+    made = Backend(dispatcher, redis, version=lambda: "model-1", patience=patience, delivers=True, feedback=notes)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def clicks(start_discs: Callable[..., Any]) -> None:
+    """A worker answers clicks."""
+    start_discs(queue=QueueName.INTERACTIVE)
+
+
+def setup(config: str = EVERYTHING, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"project": "7.1795", "schema": config, "hostname": "h", "access_token": "t", "extra_params": extra}
+
+
+def request(*prompts: dict[str, Any], config: str = EVERYTHING, **more: Any) -> dict[str, Any]:
+    params = {"login": None, "password": None, "context": {"result": list(prompts)}}
+    return {"tasks": [task(**more)], "project": "7.1795", "label_config": config, "params": params}
+
+
+def batch(*tasks: dict[str, Any], config: str = EVERYTHING) -> dict[str, Any]:
+    return {"tasks": list(tasks), "project": "7.1795", "label_config": config, "params": {"context": None}}
+
+
+def controls(results: dict[str, Any]) -> list[str]:
+    return [region["from_name"] for region in results["results"][0]["result"]]
+
+
+def test_setup_versions_and_predictions_agree_on_the_version(backend: Backend, clicks: None) -> None:
+    (prediction,) = backend.predict(request(point(25, 50)))["results"]
+    assert backend.setup(setup()) == {"model_version": prediction["model_version"]}
+    assert backend.versions() == {"versions": [prediction["model_version"]]}
+
+
+def test_setup_refuses_a_configuration_that_it_could_never_fill(backend: Backend) -> None:
+    with pytest.raises(BadLabelConfig):
+        backend.setup(setup("<View/>"))
+    with pytest.raises(BadRequest, match="extra params"):
+        backend.setup(setup(extra={"max_regions": -1}))
+    with pytest.raises(BadRequest, match="schema"):
+        backend.setup({"project": "7.1"})
+
+
+def test_a_click_gets_its_mask_and_what_was_shown_is_noted(backend: Backend, clicks: None, notes: Notes) -> None:
+    (prediction,) = backend.predict(request(point(25, 50)))["results"]
+    (brush,) = [region for region in prediction["result"] if region["type"] == "brushlabels"]
+    mask = label_studio_rle.decode(brush["value"]["rle"], HEIGHT, WIDTH)
+    assert masks.iou(mask, disc(100, 150)) > 0.95
+    assert notes.noted.wait(10)
+    (noted,) = notes.predictions
+    assert (noted.task_id, noted.project_id, noted.model_version, noted.score) == (1, 7, "model-1", 0.9)
+    assert [prompt["from_name"] for prompt in noted.prompts or ()] == ["point"]
+
+
+def test_a_full_disk_costs_no_click(backend: Backend, clicks: None, notes: Notes) -> None:
+    notes.full = True
+    assert controls(backend.predict(request(point(25, 50)))) == ["brush", "box", "outline"]
+    assert notes.noted.wait(10)
+    assert controls(backend.predict(request(point(25, 50)))) == ["brush", "box", "outline"]
+
+
+def test_extra_params_of_setup_hold_for_the_projects_predictions(backend: Backend, clicks: None) -> None:
+    backend.setup(setup(extra={"outputs": ["rectangle"]}))
+    assert controls(backend.predict(request(point(25, 50)))) == ["box"]
+    other = {**request(point(25, 50)), "project": "8.1"}
+    assert controls(backend.predict(other)) == ["brush", "box", "outline"]
+    backend.setup(setup())
+    assert controls(backend.predict(request(point(25, 50)))) == ["brush", "box", "outline"]
+
+
+def test_what_is_wrong_with_a_click_is_raised(backend: Backend, clicks: None) -> None:
+    for wrong, error, told in (
+        (request(point(125, 50)), BadRequest, "outside the image"),
+        (request(point(25, 50, label="Fox")), BadRequest, "'Fox' isn't in"),
+        (request(point(25, 50), config="<View/>"), BadLabelConfig, "no image"),
+        (request(point(25, 50), image=MISSING), ImageUnavailable, "404"),
+        ({**request(point(25, 50)), "tasks": [task(1), task(2)]}, BadRequest, "one task, not 2"),
+    ):
+        with pytest.raises(error, match=told):
+            backend.predict(wrong)
+
+
+def test_without_a_worker_a_click_says_so(backend: Backend) -> None:
+    with pytest.raises(QueueUnavailable, match="No interactive worker"):
+        backend.predict(request(point(25, 50)))
+
+
+def test_where_there_is_a_control_for_messages_the_annotator_reads_what_is_wrong(
+    backend: Backend, clicks: None
+) -> None:
+    (told,) = backend.predict(request(point(25, 50), config=TELLING, image=MISSING))["results"]
+    (region,) = told["result"]
+    assert (region["type"], region["from_name"], region["to_name"]) == ("textarea", "why", "image")
+    (text,) = region["value"]["text"]
+    assert "404" in text
+    assert "Look for it." in text
+
+
+def test_and_it_is_empty_again_once_a_click_succeeds_or_is_taken_back(backend: Backend, clicks: None) -> None:
+    (made,) = backend.predict(request(point(25, 50), config=TELLING))["results"]
+    assert [region["from_name"] for region in made["result"]] == ["brush", "box", "outline", "why"]
+    assert made["result"][-1]["value"] == {"text": []}
+    (none,) = backend.predict(request(config=TELLING))["results"]
+    assert [region["value"] for region in none["result"]] == [{"text": []}]
+
+
+def test_prompts_that_were_taken_back_need_no_worker(backend: Backend) -> None:
+    (prediction,) = backend.predict(request())["results"]
+    assert prediction["result"] == []
+
+
+def test_two_people_click_on_two_images_and_get_their_own(backend: Backend, clicks: None) -> None:
+    wrong: list[int] = []
+
+    def annotate(number: int, x: float) -> None:
+        for _ in range(25):
+            (made,) = backend.predict(request(point(x, 50), number=number))["results"]
+            (rectangle,) = [region for region in made["result"] if region["from_name"] == "box"]
+            middle = rectangle["value"]["x"] + rectangle["value"]["width"] / 2
+            wrong.extend([number] if abs(middle - x) > 1 else [])
+
+    people = [threading.Thread(target=annotate, args=(number, 20 * number)) for number in (1, 2, 3, 4)]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    assert wrong == []
+
+
+def test_a_batch_has_one_answer_a_task_in_their_order(backend: Backend, start_discs: Callable[..., Any]) -> None:
+    start_discs(go=3)
+    results = backend.predict(batch(task(2), task(1, MISSING), task(3)))["results"]
+    assert [result["model_version"] == "model-1" for result in results] == [True, False, True]
+    assert backend.batches()["projects"]["7"]["answered"] == 3
+    assert [failure["task"] for failure in backend.batches()["failures"]] == [1]
+
+
+def test_the_official_servers_empty_context_is_a_batch(backend: Backend, start_discs: Callable[..., Any]) -> None:
+    start_discs(go=1)
+    body = {**batch(task(1)), "params": {"context": {}}}
+    assert len(backend.predict(body)["results"][0]["result"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ([], "body"),
+        ({}, "tasks"),
+        ({"tasks": []}, "tasks"),
+        ({"tasks": "all"}, "tasks"),
+        ({"tasks": [{"id": 1}]}, "data"),
+        ({"tasks": [task()], "label_config": 5}, "label_config"),
+        ({"tasks": [task()], "params": {"context": {"result": [{"type": "x"}]}}}, "from_name"),
+        ({"tasks": [task()], "params": []}, "params"),
+    ],
+)
+def test_a_request_that_is_malformed_is_told_where(backend: Backend, body: object, told: str) -> None:
+    with pytest.raises(BadRequest, match=told):
+        backend.predict(body)
+
+
+def test_a_batch_for_a_project_without_a_configuration_is_refused(backend: Backend) -> None:
+    with pytest.raises(BadLabelConfig, match="no labeling configuration"):
+        backend.predict({"tasks": [task()], "label_config": None, "params": None})
+
+
+def test_an_event_is_kept_before_it_is_answered(backend: Backend, notes: Notes) -> None:
+    assert backend.webhook(b'{"action": "ANNOTATION_CREATED", "project": {"id": 3}, "more": 1}') == {}
+    assert backend.fit("START_TRAINING", {"project": {"id": 3}}) == {}
+    assert [event["action"] for event in notes.events] == ["ANNOTATION_CREATED", "START_TRAINING"]
+    notes.full = True
+    with pytest.raises(FeedbackUnavailable):
+        backend.webhook(b'{"action": "ANNOTATION_CREATED"}')
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"{}", b'{"action": 3}', b"[" * 100_000])
+def test_what_is_no_event_is_refused(backend: Backend, notes: Notes, payload: bytes) -> None:
+    with pytest.raises(BadRequest):
+        backend.webhook(payload)
+    assert notes.events == []
+
+
+def test_a_rectangle_is_answered_too(backend: Backend, clicks: None) -> None:
+    assert controls(backend.predict(request(box(25, 25, 50, 50, label="Bird")))) == ["smartbox"]
