@@ -51,7 +51,7 @@ def test_missing_or_misshapen_weights_are_refused(random_state: dict[str, torch.
         from_state(random_state | {name: torch.zeros(1, 255)})
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"\x80\x04K\x2a."])
+@pytest.mark.parametrize("content", [b"", b"bad", b"PK\x03\x04 cut short", b"\x80\x04K\x2a."])
 def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(WeightsError, match=r"bad\.pt"):

@@ -17,7 +17,7 @@ from maskloop.engines.torch_engine import TorchEngine
 from maskloop.sam.masks import upscale
 from maskloop.sam.network import MobileSam, load_model
 from maskloop.sam.preprocess import to_square
-from maskloop.sam.prompts import batches
+from maskloop.sam.prompts import stack
 from maskloop.sam.values import Image, ImageSize, Prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -85,7 +85,7 @@ def test_logits_scores_and_masks_are_the_official_ones(model: MobileSam, encoded
     features = torch.from_numpy(encoded.features).flatten(1).T[None]
     logits_of: dict[str, NDArray[np.float32]] = {}
     for title, case in CASES[encoded.name]["prompts"].items():
-        (batch,) = batches([as_prompt(case, logits_of)], encoded.size, 1)
+        batch = stack([as_prompt(case, logits_of)], encoded.size)
         with torch.inference_mode():
             encoder = model.prompt_encoder
             points = encoder.embed_points(torch.from_numpy(batch.points), torch.from_numpy(batch.kinds))

@@ -17,8 +17,13 @@ class Engine(Protocol):
         ...
 
     @property
+    def note(self) -> str:
+        """Why nothing faster runs, or not what was asked for; empty if all is well. Shown in ``/health``."""
+        ...
+
+    @property
     def identity(self) -> str:
-        """Weights, preprocessing and precision in one short hash: two engines with the same identity give
+        """Encoder weights, preprocessing and precision in one short hash: two engines with the same identity give
         interchangeable embeddings."""
         ...
 

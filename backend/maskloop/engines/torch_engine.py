@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,55 +9,50 @@ import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.identity import embedding_identity
+from maskloop.engines.network_engine import NetworkEngine, Precision
 from maskloop.sam.layers import fold
 from maskloop.sam.network import MobileSam
-from maskloop.sam.preprocess import to_square
-from maskloop.sam.prompts import PromptBatch, batches
-from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
+from maskloop.sam.prompts import PromptBatch
 
-LARGEST_BATCH = 16
-"""Prompts decoded at once; more gain nothing on a CPU."""
+IMAGES_AT_ONCE = {"cpu": 1, "cuda": 16}
+PROMPTS_AT_ONCE = {"cpu": 16, "cuda": 64}
+"""More gain nothing."""
 
 
-class TorchEngine:
-    """Takes ``model`` over: its encoder can't be trained or saved afterwards."""
+class TorchEngine(NetworkEngine):
+    """``precision`` is the encoder's; the decoder runs in fp32. Takes ``model`` over, which can't be trained then."""
 
-    def __init__(self, model: MobileSam, device: Literal["cpu", "cuda"] = "cpu") -> None:
+    def __init__(self, model: MobileSam, device: Literal["cpu", "cuda"] = "cpu", precision: Precision = "fp32") -> None:
+        super().__init__(
+            f"torch-{device}-{precision}",
+            embedding_identity(model, precision),
+            images_at_once=IMAGES_AT_ONCE[device],
+            prompts_at_once=PROMPTS_AT_ONCE[device],
+        )
         self.device = torch.device(device)
-        self.name = f"torch-{device}-fp32"
-        self.identity = embedding_identity(model, precision="fp32")
+        self.precision = precision
         fold(model.image_encoder)
         self.model = model.to(self.device)
         with torch.inference_mode():
             self.grid = self.model.prompt_encoder.grid()
 
     @torch.inference_mode()
-    def encode(self, images: Sequence[Image]) -> list[Embedding]:
-        return [self.encode_one(image) for image in images]
-
-    def encode_one(self, image: Image) -> Embedding:
-        square = torch.from_numpy(to_square(image)).to(self.device)
-        features = self.model.image_encoder(square[None])[0]
-        return Embedding(features.to("cpu", torch.float16).contiguous().numpy(), ImageSize(*image.shape[:2]))
+    def run_encoder(self, squares: NDArray[np.float32]) -> NDArray[np.float16]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            features = self.model.image_encoder(self.here(squares))
+        return features.to("cpu", torch.float16).contiguous().numpy()  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
-        features = torch.from_numpy(embedding.features).to(self.device, torch.float32).flatten(1).T[None]
-        candidates = slice(1, None) if multimask else slice(0, 1)
-        answers: dict[int, MaskLogits] = {}
-        for batch in batches(prompts, embedding.size, LARGEST_BATCH):
-            logits, scores = self.decode_batch(features, batch)
-            for index, one, score in zip(batch.order, logits[:, candidates], scores[:, candidates], strict=True):
-                answers[index] = MaskLogits(one, score, embedding.size)
-        return [answers[index] for index in range(len(prompts))]
-
-    def decode_batch(
-        self, features: torch.Tensor, batch: PromptBatch
+    def run_decoder(
+        self, features: NDArray[np.float16], batch: PromptBatch
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         encoder = self.model.prompt_encoder
-        points, kinds = (torch.from_numpy(array).to(self.device) for array in (batch.points, batch.kinds))
-        masks = None if batch.masks is None else torch.from_numpy(batch.masks).to(self.device)
-        logits, scores = self.model.mask_decoder(
-            features + encoder.embed_masks(masks), self.grid, encoder.embed_points(points, kinds)
-        )
+        points = encoder.embed_points(self.here(batch.points), self.here(batch.kinds))
+        masks = encoder.embed_masks(None if batch.masks is None else self.here(batch.masks))
+        pixels = self.here(features).float().flatten(1).T + masks
+        logits, scores = self.model.mask_decoder(pixels, self.grid, points)
         return logits.cpu().numpy(), scores.cpu().numpy()
+
+    def here(self, array: NDArray[np.generic]) -> torch.Tensor:
+        """The array on the engine's device; torch wants it writable, a cached embedding may not be."""
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(self.device)

@@ -50,7 +50,8 @@ class Attention(nn.Module):
         batch, count, _ = tokens.shape
         queries = split(self.q_proj(tokens)) * self.scale @ by_head(self.k_proj.weight)
         scores = queries.reshape(batch, HEADS * count, CHANNELS) @ keys.transpose(1, 2)
-        pooled = (scores.softmax(dim=-1) @ values).view(batch, HEADS, count, CHANNELS)
+        weights = (scores - scores.amax(dim=-1, keepdim=True).detach()).exp()
+        pooled = (weights @ values / weights.sum(dim=-1, keepdim=True)).view(batch, HEADS, count, CHANNELS)
         attended = join(pooled @ by_head(self.v_proj.weight).transpose(1, 2)) + self.v_proj.bias
         return self.out_proj(attended)  # type: ignore[no-any-return]
 
@@ -59,11 +60,11 @@ class Attention(nn.Module):
         batch, count, _ = keys.shape
         k, v = split(self.k_proj(keys)) * self.scale, split(self.v_proj(values))
         directions = (k @ by_head(self.q_proj.weight)).reshape(batch, HEADS * count, CHANNELS)
-        offsets = (k @ by_head(self.q_proj.bias)).reshape(batch, 1, HEADS * count)
-        scores = positions @ directions.transpose(1, 2) + offsets
-        weights = scores.view(batch, -1, HEADS, count).softmax(dim=-1).view(scores.shape)
+        offsets = (k @ by_head(self.q_proj.bias)).reshape(batch, HEADS * count, 1)
+        scores = directions @ positions.transpose(1, 2) + offsets
+        weights = scores.view(batch, HEADS, count, -1).softmax(dim=2).view(batch, HEADS * count, -1)
         outputs = v @ self.out_proj.weight.view(CHANNELS, HEADS, -1).permute(1, 2, 0)
-        seen: Tensor = weights @ outputs.reshape(batch, HEADS * count, CHANNELS)
+        seen: Tensor = weights.transpose(1, 2) @ outputs.reshape(batch, HEADS * count, CHANNELS)
         return seen + self.out_proj.bias
 
 
@@ -137,12 +138,27 @@ class Mlp(nn.Module):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(CHANNELS, CHANNELS), nn.Linear(CHANNELS, CHANNELS),
-                                     nn.Linear(CHANNELS, outputs)])  # fmt: skip
+        sizes = [(CHANNELS, CHANNELS), (CHANNELS, CHANNELS), (CHANNELS, outputs)]
+        self.layers = nn.ModuleList(nn.Linear(inputs, outputs) for inputs, outputs in sizes)
 
     def forward(self, x: Tensor) -> Tensor:
         first, second, third = self.layers
         return third(F.relu(second(F.relu(first(x)))))  # type: ignore[no-any-return]
+
+
+class MaskMlps(nn.ModuleList):
+    """One perceptron for each mask, run side by side."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(Mlp(outputs) for _ in range(MASKS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, masks, 256), one row for each perceptron, to (N, masks, outputs)."""
+        x = x.transpose(0, 1)
+        for level, layers in enumerate(zip(*(mlp.layers for mlp in self), strict=True)):
+            weights, biases = (torch.stack([getattr(layer, part) for layer in layers]) for part in ("weight", "bias"))
+            x = torch.baddbmm(biases[:, None], F.relu(x) if level else x, weights.transpose(1, 2))
+        return x.transpose(0, 1)
 
 
 class Upscaling(nn.Sequential):
@@ -170,7 +186,7 @@ def spread(x: Tensor, convolution: nn.Module) -> Tensor:
     assert isinstance(convolution, nn.ConvTranspose2d)
     assert convolution.bias is not None
     weight = convolution.weight.permute(2, 3, 1, 0).reshape(-1, convolution.in_channels)
-    return F.linear(x, weight, convolution.bias.repeat(4)).view(len(x), -1, convolution.out_channels)
+    return F.linear(x, weight, convolution.bias.repeat(4)).view(x.shape[0], -1, convolution.out_channels)
 
 
 class MaskDecoder(nn.Module):
@@ -180,7 +196,7 @@ class MaskDecoder(nn.Module):
         self.iou_token = nn.Embedding(1, CHANNELS)
         self.mask_tokens = nn.Embedding(MASKS, CHANNELS)
         self.output_upscaling = Upscaling()
-        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(CHANNELS // 8) for _ in range(MASKS))
+        self.output_hypernetworks_mlps = MaskMlps(CHANNELS // 8)
         self.iou_prediction_head = Mlp(MASKS)
 
     def forward(self, pixels: Tensor, grid: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,9 +208,9 @@ class MaskDecoder(nn.Module):
         Gives logits (N, 4, 256, 256) and scores (N, 4): the mask for unambiguous prompts, then the three.
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        prompt = torch.cat([own.expand(len(points), -1, -1), points], dim=1)
+        prompt = torch.cat([own.expand(points.shape[0], -1, -1), points], dim=1)
         tokens, pixels = self.transformer(prompt, pixels, grid)
-        heads = [mlp(tokens[:, 1 + mask]) for mask, mlp in enumerate(self.output_hypernetworks_mlps)]
-        nested = self.output_upscaling(pixels) @ torch.stack(heads, dim=2)
+        filters = self.output_hypernetworks_mlps(tokens[:, 1 : 1 + MASKS])
+        nested = self.output_upscaling(pixels) @ filters.transpose(1, 2)
         logits = nested.view(-1, GRID, GRID, 2, 2, 2, 2, MASKS).permute(0, 7, 1, 3, 5, 2, 4, 6)
         return logits.reshape(-1, MASKS, LOGITS_SIDE, LOGITS_SIDE), self.iou_prediction_head(tokens[:, 0])

@@ -1,16 +1,19 @@
 """The image encoder: TinyViT-5M as in MobileSAM.
 
 TinyViT: https://arxiv.org/abs/2207.10666; MobileSAM: https://arxiv.org/abs/2306.14289. Attributes carry the names of
-the official checkpoint's parameters. Activations are (N, H, W, C) in memory throughout.
+the official checkpoint's parameters. Convolutions see (N, C, H, W), attention (N, H * W, C); given an input that lies
+in memory as (N, H, W, C), everything does, and the permutations between the two move no byte.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maskloop.sam.layers import Conv, ConvNorm
+from maskloop.sam.layers import ChannelNorm, ConvNorm
 
 WIDTHS = (64, 128, 160, 320)
 DEPTHS = (2, 2, 6, 2)
@@ -81,7 +84,7 @@ class WindowAttention(nn.Module):
         """(windows, positions, width) to the same."""
         windows, positions, width = x.shape
         qkv = self.qkv(self.norm(x)).view(windows, positions, self.heads, 3, width // self.heads)
-        q, k, v = qkv.permute(3, 0, 2, 1, 4)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind()
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self.attention_biases[:, self.offsets][None])
         return self.proj(attended.transpose(1, 2).reshape(windows, positions, width))  # type: ignore[no-any-return]
 
@@ -98,7 +101,7 @@ class Mlp(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """Window attention, a convolution by channel that joins the windows, a perceptron."""
+    """Window attention, a convolution by channel that joins the windows, a perceptron; (N, positions, C) in and out."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
@@ -108,38 +111,64 @@ class WindowBlock(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attend(x)
-        x = self.local_conv(x)
+        side = math.isqrt(x.shape[1])
+        x = x + self.attend(x, side)
+        x = to_positions(self.local_conv(to_image(x, side)))
         return x + self.mlp(x)  # type: ignore[no-any-return]
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, side: int) -> Tensor:
         """Zeros pad the last windows to full size and take part in the attention, as in training."""
-        batch, height, width, channels = x.shape
-        side = self.window
-        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-        down, across = x.shape[1] // side, x.shape[2] // side
-        x = x.view(batch, down, side, across, side, channels).transpose(2, 3).reshape(-1, side * side, channels)
-        x = self.attn(x).view(batch, down, across, side, side, channels).transpose(2, 3)
-        return x.reshape(batch, down * side, across * side, channels)[:, :height, :width]
+        batch, _, channels = x.shape
+        window, padding = self.window, -side % self.window
+        across = (side + padding) // window
+        x = F.pad(x.view(batch, side, side, channels), (0, 0, 0, padding, 0, padding))
+        x = x.view(batch, across, window, across, window, channels).transpose(2, 3)
+        x = self.attn(x.reshape(-1, window * window, channels))
+        x = x.view(batch, across, across, window, window, channels).transpose(2, 3)
+        x = x.reshape(batch, side + padding, side + padding, channels)[:, :side, :side]
+        return x.reshape(batch, side * side, channels)
 
 
-class Stage(nn.Module):
-    """Blocks of one resolution, then, except after the last, the way down."""
+class ConvStage(nn.Module):
+    """Bottlenecks, then the way down; (N, C, H, W) in and out."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        width = WIDTHS[number]
-        self.blocks = nn.Sequential(
-            *(
-                InvertedBottleneck(width) if number == 0 else WindowBlock(width, HEADS[number], WINDOWS[number])
-                for _ in range(DEPTHS[number])
-            )
-        )
-        last = number == len(STRIDES)
-        self.downsample = nn.Identity() if last else Downsample(width, WIDTHS[number + 1], STRIDES[number])
+        self.blocks = nn.Sequential(*(InvertedBottleneck(WIDTHS[number]) for _ in range(DEPTHS[number])))
+        self.downsample = downsample(number)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.downsample(self.blocks(x))  # type: ignore[no-any-return]
+
+
+class AttentionStage(nn.Module):
+    """Window blocks, then, except after the last, the way down; (N, C, H, W) in and out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        width, heads, window = WIDTHS[number], HEADS[number], WINDOWS[number]
+        self.blocks = nn.Sequential(*(WindowBlock(width, heads, window) for _ in range(DEPTHS[number])))
+        self.downsample = downsample(number)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(to_image(self.blocks(to_positions(x)), x.shape[-1]))  # type: ignore[no-any-return]
+
+
+def to_positions(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, H * W, C)."""
+    return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def to_image(x: Tensor, side: int) -> Tensor:
+    """(N, side * side, C) to (N, C, side, side)."""
+    return x.view(x.shape[0], side, side, -1).permute(0, 3, 1, 2)
+
+
+def downsample(number: int) -> nn.Module:
+    """What leads from a stage to the next; after the last, nothing."""
+    if number == len(STRIDES):
+        return nn.Identity()
+    return Downsample(WIDTHS[number], WIDTHS[number + 1], STRIDES[number])
 
 
 class ImageEncoder(nn.Module):
@@ -148,13 +177,13 @@ class ImageEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.patch_embed = Stem(WIDTHS[0])
-        self.layers = nn.Sequential(*(Stage(number) for number in range(len(WIDTHS))))
+        self.layers = nn.Sequential(ConvStage(0), AttentionStage(1), AttentionStage(2), AttentionStage(3))
         self.neck = nn.Sequential(
-            Conv(WIDTHS[-1], 256, 1, bias=False),
-            nn.LayerNorm(256, eps=1e-6),
-            Conv(256, 256, 3, bias=False),
-            nn.LayerNorm(256, eps=1e-6),
+            nn.Conv2d(WIDTHS[-1], 256, 1, bias=False),
+            ChannelNorm(256),
+            nn.Conv2d(256, 256, 3, padding=1, bias=False),
+            ChannelNorm(256),
         )
 
     def forward(self, squares: Tensor) -> Tensor:
-        return self.neck(self.layers(self.patch_embed(squares))).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+        return self.neck(self.layers(self.patch_embed(squares.permute(0, 3, 1, 2))))  # type: ignore[no-any-return]

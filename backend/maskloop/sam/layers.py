@@ -1,4 +1,4 @@
-"""Convolutions over (N, H, W, C), which is how all activations of the network lie in memory.
+"""The layers that more than one part of the network is built of.
 
 No layer here or elsewhere in the network keeps anything derived from its weights, and none acts differently in
 training mode: ``train()``, ``eval()`` and loading, in whatever order, leave no stale value behind.
@@ -11,22 +11,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Conv(nn.Conv2d):
-    """A convolution that keeps the resolution, or divides it by its stride: (N, H, W, C) to (N, H', W', C')."""
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of (N, C, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, *, bias: bool) -> None:
-        super().__init__(inputs, outputs, kernel, stride, kernel // 2 if kernel % 2 else 0, groups=groups, bias=bias)
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self, self.weight, self.bias)
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias and a batch normalisation with frozen statistics, run as one convolution."""
+    """A convolution without bias and a batch normalisation with frozen statistics, run as one convolution.
+
+    (N, C, H, W) to (N, C', H', W'), H' and W' being H and W divided by the stride.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        self.c = Conv(inputs, outputs, kernel, stride, groups, bias=False)
+        self.c = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -37,12 +40,8 @@ class ConvNorm(nn.Module):
         return self.c.weight * scale[:, None, None, None], self.bn.bias - self.bn.running_mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self.c, *self.folded())
-
-
-def convolve(x: Tensor, shape: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Tensor:
-    x = F.conv2d(x.permute(0, 3, 1, 2), weight, bias, shape.stride, shape.padding, groups=shape.groups)
-    return x.permute(0, 2, 3, 1)
+        weight, bias = self.folded()
+        return F.conv2d(x, weight, bias, self.c.stride, self.c.padding, groups=self.c.groups)
 
 
 def fold(module: nn.Module) -> None:

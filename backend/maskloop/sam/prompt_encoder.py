@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from maskloop.sam.layers import Conv
+from maskloop.sam.layers import ChannelNorm
 from maskloop.sam.values import EMBEDDING_SHAPE, IMAGE_SIDE
 
 CHANNELS, GRID, _ = EMBEDDING_SHAPE
@@ -39,13 +39,13 @@ class PromptEncoder(nn.Module):
         self.not_a_point_embed = nn.Embedding(1, CHANNELS)
         self.no_mask_embed = nn.Embedding(1, CHANNELS)
         self.mask_downscaling = nn.Sequential(
-            Conv(1, 4, 2, 2, bias=True),
-            nn.LayerNorm(4, eps=1e-6),
+            nn.Conv2d(1, 4, 2, 2),
+            ChannelNorm(4),
             nn.GELU(),
-            Conv(4, 16, 2, 2, bias=True),
-            nn.LayerNorm(16, eps=1e-6),
+            nn.Conv2d(4, 16, 2, 2),
+            ChannelNorm(16),
             nn.GELU(),
-            Conv(16, CHANNELS, 1, bias=True),
+            nn.Conv2d(16, CHANNELS, 1),
         )
 
     def embed_points(self, points: Tensor, kinds: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class PromptEncoder(nn.Module):
         """Logits (N, 256, 256) to what each position gets added, (N, 4096, 256); of no mask, (1, 1, 256)."""
         if masks is None:
             return self.no_mask_embed.weight[None]
-        return self.mask_downscaling(masks[..., None]).flatten(1, 2)  # type: ignore[no-any-return]
+        return self.mask_downscaling(masks[:, None]).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
     def grid(self) -> Tensor:
         """The encoding of the embedding's positions, (4096, 256). Costs milliseconds: keep it while weights stay."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,16 +18,30 @@ NOT_A_POINT, OFF_OBJECT, ON_OBJECT, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2
 class PromptBatch(NamedTuple):
     """Prompts of one shape, ready for the network.
 
-    order: where each prompt stood among all prompts.
     points: float32 (N, P, 2), xy in pixels of the 1024 square; P may be 0 if there is a mask.
     kinds: int64 (N, P), as above.
     masks: float32 (N, 256, 256) or None.
     """
 
-    order: tuple[int, ...]
     points: NDArray[np.float32]
     kinds: NDArray[np.int64]
     masks: NDArray[np.float32] | None
+
+
+def by_shape(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """The places of prompts that can be stacked. None has to be padded so, and each gets what it would alone."""
+    groups: dict[tuple[int, bool, bool], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        shape = (len(prompt.points), prompt.box is not None, prompt.mask_logits is not None)
+        groups.setdefault(shape, []).append(index)
+    return list(groups.values())
+
+
+def stack(prompts: Sequence[Prompt], size: ImageSize) -> PromptBatch:
+    """Prompts of one shape, on an image of ``size``."""
+    points, kinds = zip(*(to_points(prompt, size) for prompt in prompts), strict=True)
+    masks = [prompt.mask_logits for prompt in prompts if prompt.mask_logits is not None]
+    return PromptBatch(np.stack(points), np.stack(kinds), np.stack(masks) if masks else None)
 
 
 def to_points(prompt: Prompt, size: ImageSize) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -42,22 +56,3 @@ def to_points(prompt: Prompt, size: ImageSize) -> tuple[NDArray[np.float32], NDA
     if len(points):
         return np.concatenate([points, np.zeros((1, 2), np.float32)]), np.append(kinds, NOT_A_POINT)
     return points, kinds
-
-
-def batches(prompts: Sequence[Prompt], size: ImageSize, largest: int) -> Iterator[PromptBatch]:
-    """Prompts of equal shape together, at most ``largest`` at once. None is padded: each gets what it would alone."""
-    groups: dict[tuple[int, bool], list[int]] = {}
-    encoded = [to_points(prompt, size) for prompt in prompts]
-    for index, prompt in enumerate(prompts):
-        groups.setdefault((len(encoded[index][1]), prompt.mask_logits is not None), []).append(index)
-    for (_, has_mask), members in groups.items():
-        for start in range(0, len(members), largest):
-            order = tuple(members[start : start + largest])
-            yield PromptBatch(
-                order,
-                np.stack([encoded[index][0] for index in order]),
-                np.stack([encoded[index][1] for index in order]),
-                np.stack([logits for index in order if (logits := prompts[index].mask_logits) is not None])
-                if has_mask
-                else None,
-            )

@@ -1,0 +1,86 @@
+"""MobileSAM run by OpenVINO on the CPU: two to three times as fast as PyTorch there.
+
+Both halves are converted from our own modules (``conversion``). Points are embedded by PyTorch, which takes a tenth of
+a millisecond; the shapes of points vary from prompt to prompt, and the decoder takes them as they come.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from numpy.typing import NDArray
+
+from maskloop.engines.conversion import converted
+from maskloop.engines.identity import embedding_identity
+from maskloop.engines.network_engine import NetworkEngine, Precision
+from maskloop.sam.network import MobileSam
+from maskloop.sam.prompts import PromptBatch
+from maskloop.sam.values import EMBEDDING_SHAPE, IMAGE_SIDE
+
+PROMPTS_AT_ONCE = 16
+WARM_POINTS = (2, 3, 4)
+"""Numbers of points whose kernels are made before the first click: one click or a box, two clicks, three."""
+
+
+def best_precision() -> Precision:
+    """bf16 where the CPU computes in it, else fp32."""
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bf16" if "BF16" in capabilities else "fp32"
+
+
+class OpenVinoEngine(NetworkEngine):
+    """Raises EngineUnavailable if the converted network isn't close to the original; see ``conversion``."""
+
+    def __init__(self, model: MobileSam, precision: Precision, threads: int, cache_dir: Path | None = None) -> None:
+        super().__init__(
+            f"openvino-cpu-{precision}",
+            embedding_identity(model, precision),
+            images_at_once=1,
+            prompts_at_once=PROMPTS_AT_ONCE,
+        )
+        self.prompt_encoder = model.prompt_encoder
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        }
+        core = openvino.Core()
+        models = converted(model, cache_dir)
+        self.encoder = core.compile_model(models.encoder, "CPU", settings).create_infer_request()
+        self.decoder = core.compile_model(models.decoder, "CPU", settings).create_infer_request()
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Make the kernels of the usual shapes now, not at the first click."""
+        (features,) = self.run_encoder(np.zeros((1, IMAGE_SIDE, IMAGE_SIDE, 3), np.float32))
+        for points in WARM_POINTS:
+            shape = (1, points)
+            self.run_decoder(features, PromptBatch(np.zeros((*shape, 2), np.float32), np.ones(shape, np.int64), None))
+
+    def run_encoder(self, squares: NDArray[np.float32]) -> NDArray[np.float16]:
+        features = np.empty((len(squares), *EMBEDDING_SHAPE), np.float16)
+        for index in range(len(squares)):
+            features[index] = self.encoder.infer([squares[index : index + 1]], share_inputs=True, share_outputs=True)[0]
+        return features
+
+    @torch.inference_mode()
+    def run_decoder(
+        self, features: NDArray[np.float16], batch: PromptBatch
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        encoder = self.prompt_encoder
+        points = encoder.embed_points(torch.from_numpy(batch.points), torch.from_numpy(batch.kinds)).numpy()
+        masks = encoder.embed_masks(None if batch.masks is None else torch.from_numpy(batch.masks)).numpy()
+        if len(masks) == 1:
+            return self.run_decoder_once(features, masks, points)
+        each = [self.run_decoder_once(features, masks[i : i + 1], points[i : i + 1]) for i in range(len(points))]
+        logits, scores = zip(*each, strict=True)
+        return np.concatenate(logits), np.concatenate(scores)
+
+    def run_decoder_once(
+        self, features: NDArray[np.float16], masks: NDArray[np.float32], points: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        answer = self.decoder.infer([features, masks, points], share_inputs=True, share_outputs=True)
+        return np.array(answer[0]), np.array(answer[1])

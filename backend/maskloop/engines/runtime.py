@@ -1,0 +1,36 @@
+"""The process that an engine runs in: its cores and its memory allocator."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+"""Parameters of mallopt(3)."""
+
+
+def available_threads() -> int:
+    """As many as the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_bf16() -> bool:
+    """Whether the CPU multiplies in bf16; where it doesn't, bf16 is slower than fp32."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def keep_memory() -> bool:
+    """Let malloc keep freed memory in place of returning it to the system and faulting it in again, page by page.
+
+    PyTorch allocates each layer's output anew, tens of megabytes: so its encoder takes about half of the time. The
+    process stays at its peak size. Returns whether it could be set: with glibc only.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = {M_MMAP_THRESHOLD: 1 << 30, M_TRIM_THRESHOLD: (1 << 31) - 1, M_TOP_PAD: 256 << 20}
+    return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())

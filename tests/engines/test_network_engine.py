@@ -1,0 +1,96 @@
+"""What an engine promises whatever runs it: answers in order, and to each prompt what it would get alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from maskloop.engines.network_engine import NetworkEngine
+from maskloop.sam.prompts import PromptBatch
+from maskloop.sam.values import Embedding, Image, ImageSize, Prompt
+
+NONE = np.zeros((0, 2), np.float32), np.zeros(0, np.int8)
+
+
+class Echo(NetworkEngine):
+    """Logits and scores tell the prompt; features tell the image. Memory holds ``room`` at once."""
+
+    def __init__(self, room: int = 1000) -> None:
+        super().__init__("echo", "0", images_at_once=16, prompts_at_once=16)
+        self.room = room
+
+    def run_encoder(self, squares: NDArray[np.float32]) -> NDArray[np.float16]:
+        self.need(len(squares))
+        brightness = squares[:, 0, 0, 0]
+        return np.broadcast_to(brightness[:, None, None, None], (len(squares), 256, 64, 64)).astype(np.float16)
+
+    def run_decoder(
+        self, features: NDArray[np.float16], batch: PromptBatch
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self.need(len(batch.points))
+        told = batch.points.sum(axis=(1, 2)) + batch.kinds.sum(axis=1)
+        if batch.masks is not None:
+            told += batch.masks[:, 0, 0]
+        scores = told[:, None].astype(np.float32) + np.arange(4, dtype=np.float32)
+        return np.broadcast_to(scores[:, :, None, None], (*scores.shape, 256, 256)), scores
+
+    def need(self, count: int) -> None:
+        if count > self.room:
+            raise torch.cuda.OutOfMemoryError
+
+
+def flat(value: int) -> Image:
+    return np.full((20 + value, 30, 3), value, np.uint8)
+
+
+def prompts() -> list[Prompt]:
+    chance = np.random.default_rng(0)
+    made = []
+    for index in range(40):
+        count = int(chance.integers(1, 4))
+        points = chance.uniform(0, 50, (count, 2)).astype(np.float32)
+        box = np.array([1, 2, index + 3, 9], np.float32) if index % 3 == 0 else None
+        mask = np.full((256, 256), index, np.float32) if index % 4 == 0 else None
+        made.append(Prompt(points, chance.integers(0, 2, count).astype(np.int8), box, mask))
+    box, mask = np.array([1, 2, 3, 4], np.float32), np.ones((256, 256), np.float32)
+    return [*made, Prompt(*NONE, box=box), Prompt(*NONE, mask_logits=mask)]
+
+
+@pytest.fixture
+def embedding() -> Embedding:
+    return Embedding(np.zeros((256, 64, 64), np.float16), ImageSize(600, 800))
+
+
+@pytest.mark.parametrize("room", [1000, 3])
+def test_images_come_back_in_order_with_their_sizes(room: int) -> None:
+    images = [flat(value) for value in range(0, 200, 20)]
+    embeddings = Echo(room).encode(images)
+    assert [embedding.size for embedding in embeddings] == [ImageSize(20 + value, 30) for value in range(0, 200, 20)]
+    brightness = [float(embedding.features[0, 0, 0]) for embedding in embeddings]
+    assert brightness == sorted(brightness)
+    assert len(set(brightness)) == len(images)
+
+
+@pytest.mark.parametrize("room", [1000, 3])
+@pytest.mark.parametrize("multimask", [True, False])
+def test_each_prompt_gets_what_it_would_get_alone(embedding: Embedding, room: int, multimask: bool) -> None:
+    together = Echo(room).decode(embedding, prompts(), multimask=multimask)
+    alone = [Echo().decode(embedding, [prompt], multimask=multimask)[0] for prompt in prompts()]
+    for one, other in zip(together, alone, strict=True):
+        assert np.array_equal(one.scores, other.scores)
+        assert np.array_equal(one.logits, other.logits)
+
+
+def test_three_candidates_or_one(embedding: Embedding) -> None:
+    (three,) = Echo().decode(embedding, prompts()[:1], multimask=True)
+    (one,) = Echo().decode(embedding, prompts()[:1], multimask=False)
+    assert (three.logits.shape, three.scores.shape) == ((3, 256, 256), (3,))
+    assert (one.logits.shape, one.scores.shape) == ((1, 256, 256), (1,))
+    assert one.scores[0] == three.scores[0] - 1, "the mask for clear prompts comes first, then the three"
+
+
+def test_nothing_asked_nothing_answered(embedding: Embedding) -> None:
+    assert Echo().decode(embedding, [], multimask=True) == []
+    assert Echo().encode([]) == []

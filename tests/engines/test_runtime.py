@@ -1,0 +1,48 @@
+"""The allocator really keeps memory: seen in page faults, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from maskloop.engines.runtime import available_threads
+
+SCRIPT = """
+import resource, sys
+from maskloop.engines.runtime import keep_memory
+if sys.argv[1] == "keep":
+    assert keep_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def use():
+    return bytearray(64 << 20)
+use()
+before = faults()
+for _ in range(5):
+    use()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_memory_once_used_is_not_faulted_in_again() -> None:
+    kept, returned = (
+        int(subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True, check=True).stdout)
+        for mode in ("keep", "return")
+    )
+    assert kept < returned / 10
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_threads_are_the_cores_that_the_process_may_use() -> None:
+    cores = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        assert available_threads() == 1
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert available_threads() == len(cores)
