@@ -46,7 +46,7 @@ def official_worker(settings: Settings) -> Worker:
         verified_path(settings.weights_dir),
         settings.engine,
         threads=settings.threads,
-        cache_dir=settings.data_dir / "engines",
+        cache_dir=settings.data_dir / "cache" / "engines",
     )
     return Worker(engine, settings.max_image_bytes, settings.max_image_pixels)
 

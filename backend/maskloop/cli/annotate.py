@@ -32,6 +32,7 @@ from maskloop.annotate.run import Done, Prompting, fill
 from maskloop.annotate.sources import find
 from maskloop.annotate.values import AnnotateError, Skipped
 from maskloop.annotate.values import Source as Photo
+from maskloop.cli.options import load
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
@@ -134,7 +135,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         What is done is kept: the same command goes on where the last one stopped. The exit status is 1 if anything was
         skipped; what and why is listed.
         """
-        settings = Settings()
+        settings = load()
         console = Console(stderr=True)
         given = _class_names(classes)
         found = None if boxes is None else parse(_read(boxes), given)

@@ -41,7 +41,8 @@ def make_engine(model: str | None, engine: str | None) -> Engine:
 def make_annotator(settings: Settings) -> annotating.Worker:
     """For a process that annotates photos."""
     registry = open_registry(settings)
-    return annotator(settings, open_engine(settings, registry, registry.in_service()))
+    name = registry.in_service()
+    return annotator(settings, open_engine(settings, registry, name), version_of(name))
 
 
 def open_engine(settings: Settings, registry: Registry, name: str) -> Engine:
@@ -52,8 +53,8 @@ def open_engine(settings: Settings, registry: Registry, name: str) -> Engine:
     )
 
 
-def annotator(settings: Settings, engine: Engine) -> annotating.Worker:
-    return annotating.Worker(engine, settings.max_image_bytes, settings.max_image_pixels)
+def annotator(settings: Settings, engine: Engine, version: str) -> annotating.Worker:
+    return annotating.Worker(engine, settings.max_image_bytes, settings.max_image_pixels, version)
 
 
 class Models:
@@ -65,8 +66,10 @@ class Models:
         self._kept: OrderedDict[str, tuple[Engine, Segmenter]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def in_service(self) -> Engine:
-        return self._of(version_of(self._registry.in_service()))[0]
+    def in_service(self) -> tuple[Engine, str]:
+        """It, and its version."""
+        version = version_of(self._registry.in_service())
+        return self._of(version)[0], version
 
     def of(self, version: str) -> Segmenter:
         """Loads the version if need be. Raises UnknownVersion or WeightsError."""
@@ -114,7 +117,7 @@ def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
         batch.handler(models.of(payload["work"]["version"]), ledger)(payload, context)
 
     def annotate(payload: Json, _: JobContext) -> list[Json]:
-        return annotator(settings, models.in_service())(payload)
+        return annotator(settings, *models.in_service())(payload)
 
     return {batch.KIND: task, annotating.KIND: annotate}
 
