@@ -1,0 +1,73 @@
+"""Images become the square that the encoder was trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskloop.sam.preprocess import DEVIATION, MEAN, resized, to_square, to_square_points
+from maskloop.sam.values import ImageSize
+
+sizes = st.builds(ImageSize, st.integers(1, 9000), st.integers(1, 9000))
+
+
+@given(sizes)
+def test_the_longest_side_becomes_1024_and_the_other_keeps_the_ratio(size: ImageSize) -> None:
+    height, width = resized(size)
+    assert max(height, width) == 1024
+    assert abs(height / 1024 - size.height / max(size)) <= 0.5 / 1024
+    assert abs(width / 1024 - size.width / max(size)) <= 0.5 / 1024
+
+
+@pytest.mark.parametrize(
+    ("shape", "inside"), [((600, 800), (768, 1024)), ((90, 30), (1024, 341)), ((8, 8), (1024, 1024))]
+)
+def test_colours_are_normalised_and_the_rest_is_zero(shape: tuple[int, int], inside: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), (10, 100, 250), np.uint8)
+    square = to_square(image)
+    assert (square.shape, square.dtype) == ((1024, 1024, 3), np.float32)
+    height, width = inside
+    assert np.array_equal(square[height - 1, width - 1], (np.array([10, 100, 250], np.float32) - MEAN) / DEVIATION)
+    square[:height, :width] = 0
+    assert not square.any()
+
+
+def test_shrinking_is_antialiased() -> None:
+    stripes = np.zeros((4096, 4096, 3), np.uint8)
+    stripes[:, ::2] = 255
+    levels = to_square(stripes) * DEVIATION + MEAN
+    assert np.abs(levels[:, 8:-8] - 127.5).max() < 2
+
+
+def test_an_image_of_the_right_size_keeps_its_pixels() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1024, 700, 3), np.uint8)
+    assert np.array_equal(to_square(image)[:, :700], (image - MEAN) / DEVIATION)
+
+
+def test_a_view_is_as_good_as_an_array_of_its_own() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    assert np.array_equal(to_square(image[::-1, ::-1]), to_square(image[::-1, ::-1].copy()))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 4), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+        np.zeros((0, 10, 3), np.uint8),
+        np.zeros((2, 8000, 3), np.uint8),
+    ],
+)
+def test_what_is_no_image_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="an image"):
+        to_square(image)
+
+
+@given(sizes)
+def test_corners_of_the_image_are_corners_of_its_part_of_the_square(size: ImageSize) -> None:
+    corners = np.array([[0, 0], [size.width, size.height]], np.float32)
+    height, width = resized(size)
+    assert np.allclose(to_square_points(corners, size), [[0, 0], [width, height]], atol=1e-3)
