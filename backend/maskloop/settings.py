@@ -97,6 +97,12 @@ class Settings(BaseSettings):
     )
     max_waiting_clicks: int = Field(64, gt=0, description="Clicks that may wait before new ones are turned away.")
     max_waiting_tasks: int = Field(100_000, gt=0, description="Tasks that may wait for pre-annotation.")
+    train_every: int = Field(
+        200, ge=0, description="A project's model is trained anew after so many reviewed masks; 0: only when asked."
+    )
+    train_schedule: str | None = Field(
+        None, description="Times at which projects with new reviews are trained, as a cron line, e.g. `0 3 * * *`."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("allowed_hosts", mode="before")

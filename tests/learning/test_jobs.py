@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from maskloop.errors import BadRequest, ImageUnavailable
 from maskloop.geometry.label_studio_rle import encode as rle
-from maskloop.learning.jobs import Trainer
+from maskloop.learning.jobs import Trainer, is_due
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import AuditLine
@@ -114,6 +114,19 @@ def test_without_new_reviews_nothing_is_trained(trainer: Trainer, registry: Regi
     review(store, 20)
     assert trainer({"project": 7}, Told())["version"] != first["version"]
     assert len(registry.versions()) == 3
+
+
+def test_a_project_is_due_after_so_many_new_reviews(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:
+    store.process_pending()
+    assert is_due(store, registry, 7, len(TASKS))
+    assert not is_due(store, registry, 7, len(TASKS) + 1)
+    assert not is_due(store, registry, 7, 0)
+    trainer({"project": 7}, Told())
+    assert not is_due(store, registry, 7, 1)
+    review(store, 20)
+    store.process_pending()
+    assert is_due(store, registry, 7, 1)
+    assert not is_due(store, registry, 7, 2)
 
 
 def test_a_job_that_has_to_stop_is_taken_up_again(trainer: Trainer, registry: Registry) -> None:

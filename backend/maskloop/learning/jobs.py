@@ -17,7 +17,7 @@ from maskloop.evaluation.coco import GroundTruth
 from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
 from maskloop.learning.dataset import ReviewedPhoto, describe, split
 from maskloop.learning.registry import Registry
-from maskloop.learning.reviews import from_reviews
+from maskloop.learning.reviews import count_reviewed, from_reviews
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.training import Progress, TrainingSettings
 from maskloop.sam.values import Embedding, Image
@@ -51,6 +51,21 @@ class Order(BaseModel):
 def job_key(project: int) -> str:
     """Jobs with this key are the same: a project is never trained twice at once."""
     return f"train-{project}"
+
+
+def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -> bool:
+    """Whether ``every`` masks of a project were reviewed since a version last learned from it; 0 is never.
+
+    Raises FeedbackUnavailable.
+    """
+    made = [one.made_at for one in registry.versions() if one.data and one.data.source == source(project)]
+    last = max((moment for moment in made if moment is not None), default=None)
+    return bool(every) and count_reviewed(store, project, last) >= every
+
+
+def source(project: int) -> str:
+    """What a version's data names as its source."""
+    return f"project {project}"
 
 
 class Trainer:
@@ -110,7 +125,7 @@ class Trainer:
             self._registry,
             name,
             prepared,
-            f"project {project}",
+            source(project),
             self._settings,
             on_progress=on_progress,
             checkpoint=self._registry.checkpoint(name),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class UnusableRegion(ValueError):
     """A region of which no mask can be made; the message says why."""
 
 
-def is_shape(region: object) -> bool:
+def is_shape(region: object) -> TypeGuard[Region]:
     """Whether it outlines something in an image: not a relation, a choice or a prompt's point."""
     return isinstance(region, Mapping) and region.get("type") in SHAPES and isinstance(region.get("id"), str)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -19,9 +20,6 @@ from maskloop.learning.dataset import ReviewedPhoto, ground_truth
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation, Decision, Project, RegionVerdict, Review, Task, Verdict
 from maskloop.sam.values import Image, ImageSize
-
-OUTLINES = regions.BRUSH | regions.POLYGON
-"""Regions that say which pixels are the object's; a rectangle doesn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +49,22 @@ def judgements(store: FeedbackStore, project_id: int, model_version: str | None 
         return [Judgement(score, verdict == Verdict.ACCEPTED) for score, verdict in rows if score is not None]
 
 
-def count_reviewed(store: FeedbackStore, project_id: int) -> int:
-    """Regions of a project from which a model could learn. Raises FeedbackUnavailable."""
+def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None = None) -> int:
+    """Masks of a project from which a model could learn, of all or of those heard of since. Raises
+    FeedbackUnavailable."""
     with store.session() as session:
-        return sum(len(found) for _, _, found in _approved(session, project_id))
+        return sum(
+            1
+            for _, annotation, ids in _approved(session, project_id)
+            if since is None or annotation.received_at > since
+            for region in annotation.result
+            if is_outline(region) and region["id"] in ids
+        )
+
+
+def is_outline(region: object) -> bool:
+    """Whether the region says which pixels are the object's; a rectangle doesn't."""
+    return regions.is_shape(region) and region["type"] in regions.BRUSH | regions.POLYGON
 
 
 def from_reviews(
@@ -75,7 +85,7 @@ def from_reviews(
         for task, annotation, ids in _approved(session, project_id):
             by_image: dict[tuple[str, int, int], list[NDArray[np.bool_]]] = {}
             for region in annotation.result:
-                if not regions.is_shape(region) or region["id"] not in ids or region["type"] not in OUTLINES:
+                if not is_outline(region) or region["id"] not in ids:
                     continue
                 try:
                     reference = image_of(region, task.data, project.controls)

@@ -1,0 +1,224 @@
+"""What the reviews of a project say of the model: the figures behind `maskloop report`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from maskloop.learning.calibration import calibration_error, fit
+from maskloop.learning.regions import Region
+from maskloop.learning.registry import Judgement, Registry
+from maskloop.learning.reviews import Judgement as Judged
+from maskloop.learning.reviews import count_reviewed, image_of, judgements
+from maskloop.learning.store import FeedbackStore
+from maskloop.learning.tables import Annotation, Prediction, Project, RegionVerdict, Task, Verdict
+
+NO_LABEL = "(none)"
+WORST = 12
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """One version: its verdicts, the mean IoU of edited masks (an accepted one's is 1), and what the gate found."""
+
+    version: str
+    counts: Mapping[str, int]
+    iou: float | None
+    gate: Judgement | None
+
+    @property
+    def acceptance(self) -> float | None:
+        """Share of the judged predictions that were taken as they were."""
+        judged = sum(count for verdict, count in self.counts.items() if verdict != Verdict.ADDED)
+        return self.counts.get(Verdict.ACCEPTED, 0) / judged if judged else None
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """seconds: spent on a region, the median; prompts: until a mask was accepted, the mean."""
+
+    day: date
+    regions: int
+    acceptance: float | None
+    seconds: float | None
+    prompts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFigures:
+    """Of one label. None where nothing was predicted, or nothing there."""
+
+    label: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Bins of predicted score: mean score, share accepted, masks; and the calibration error, before and after."""
+
+    bins: tuple[tuple[float, float, int], ...]
+    error: float
+    calibrated: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """A prediction that was changed much. ``image``: its reference in the task's data."""
+
+    task_id: int
+    iou: float
+    version: str
+    image: str
+    before: Region
+    after: Region
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    project: str
+    verdicts: Mapping[str, int]
+    versions: tuple[Quality, ...]
+    days: tuple[Day, ...]
+    classes: tuple[ClassFigures, ...]
+    confusion: Mapping[tuple[str, str], int]
+    """(predicted label, final label) to regions; ``NO_LABEL`` is a prediction that was rejected, or a mask added."""
+    reliability: Reliability
+    worst: tuple[WorstCase, ...]
+    learnable: int
+    learned: int
+
+
+def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
+    """The figures of a project. Raises FeedbackUnavailable."""
+    with store.session() as session:
+        query = select(RegionVerdict).where(RegionVerdict.project_id == project_id).order_by(RegionVerdict.at)
+        rows = session.scalars(query).all()
+        project = session.get(Project, project_id)
+        days = _days(session, rows)
+        worst = _worst(session, rows, project)
+        title = project.title if project else ""
+    confusion = Counter(_labels(row) for row in rows)
+    served = registry.get(registry.in_service()).data
+    return Report(
+        project=f"{title} (project {project_id})".strip(),
+        verdicts=Counter(row.verdict for row in rows),
+        versions=_versions(rows, registry),
+        days=days,
+        classes=_classes(confusion),
+        confusion=confusion,
+        reliability=_reliability(judgements(store, project_id)),
+        worst=worst,
+        learnable=count_reviewed(store, project_id),
+        learned=served.objects if served else 0,
+    )
+
+
+def _labels(row: RegionVerdict) -> tuple[str, str]:
+    before = NO_LABEL if row.verdict == Verdict.ADDED else row.predicted_label or row.label or NO_LABEL
+    after = NO_LABEL if row.verdict == Verdict.REJECTED else row.label or row.predicted_label or NO_LABEL
+    return before, after
+
+
+def _versions(rows: Sequence[RegionVerdict], registry: Registry) -> tuple[Quality, ...]:
+    by_version: dict[str, list[RegionVerdict]] = defaultdict(list)
+    for row in rows:
+        if row.model_version:
+            by_version[row.model_version].append(row)
+    for version in registry.versions():
+        by_version.setdefault(version.name, [])
+    return tuple(
+        Quality(
+            version,
+            Counter(row.verdict for row in found),
+            _mean([1.0 if row.verdict == Verdict.ACCEPTED else row.iou for row in found]),
+            registry.judgement(version) if registry.has(version) else None,
+        )
+        for version, found in by_version.items()
+    )
+
+
+def _days(session: Session, rows: Sequence[RegionVerdict]) -> tuple[Day, ...]:
+    prompts = {
+        number: len(clicks)
+        for number, clicks in session.execute(select(Prediction.id, Prediction.prompts))
+        if clicks is not None
+    }
+    leads = select(Annotation.id, Annotation.lead_time)
+    seconds = {annotation: spent for annotation, spent in session.execute(leads) if spent is not None}
+    regions_of = Counter(row.annotation_id for row in rows if row.verdict != Verdict.REJECTED)
+    by_day: dict[date, list[RegionVerdict]] = defaultdict(list)
+    for row in rows:
+        by_day[row.at.date()].append(row)
+    found = []
+    for day, of_day in sorted(by_day.items()):
+        judged = [row.verdict == Verdict.ACCEPTED for row in of_day if row.verdict != Verdict.ADDED]
+        paces = [
+            spent / regions_of[number]
+            for number in {row.annotation_id for row in of_day}
+            if (spent := seconds.get(number)) is not None and regions_of[number]
+        ]
+        kept = [row.prediction_id for row in of_day if row.verdict in (Verdict.ACCEPTED, Verdict.EDITED)]
+        clicks = [prompts[number] for number in kept if number in prompts]
+        found.append(Day(day, len(of_day), _mean(judged), float(np.median(paces)) if paces else None, _mean(clicks)))
+    return tuple(found)
+
+
+def _classes(confusion: Mapping[tuple[str, str], int]) -> tuple[ClassFigures, ...]:
+    names = sorted({label for pair in confusion for label in pair} - {NO_LABEL})
+    found = []
+    for name in names:
+        right = confusion.get((name, name), 0)
+        predicted = sum(count for (before, _), count in confusion.items() if before == name)
+        there = sum(count for (_, after), count in confusion.items() if after == name)
+        precision, recall = (right / total if total else None for total in (predicted, there))
+        f1 = 2 * right / (predicted + there) if predicted + there else None
+        found.append(ClassFigures(name, precision, recall, f1, there))
+    return tuple(found)
+
+
+def _reliability(judged: Sequence[Judged]) -> Reliability:
+    scores = np.array([one.score for one in judged], np.float64)
+    accepted = np.array([one.accepted for one in judged], np.float64)
+    parts = [part for part in np.array_split(np.argsort(scores, kind="stable"), BINS) if len(part)]
+    bins = tuple((float(scores[part].mean()), float(accepted[part].mean()), len(part)) for part in parts)
+    half = np.arange(len(scores)) % 2 == 0
+    calibration = fit(scores[half], accepted[half])
+    return Reliability(
+        bins,
+        calibration_error(scores[~half], accepted[~half]),
+        calibration_error(calibration(scores[~half]), accepted[~half]),
+    )
+
+
+def _worst(session: Session, rows: Sequence[RegionVerdict], project: Project | None) -> tuple[WorstCase, ...]:
+    edited = sorted((row for row in rows if row.iou is not None), key=lambda row: row.iou or 0.0)
+    found: list[WorstCase] = []
+    for row in edited[:WORST]:
+        task, annotation = session.get(Task, row.task_id), session.get(Annotation, row.annotation_id)
+        prediction = session.get(Prediction, row.prediction_id) if row.prediction_id is not None else None
+        if task is None or annotation is None or prediction is None or project is None:
+            continue
+        before, after = (
+            next((region for region in result if region.get("id") == row.region_id), None)
+            for result in (prediction.result, annotation.result)
+        )
+        if before is None or after is None:
+            continue
+        image = image_of(after, task.data, project.controls)
+        found.append(WorstCase(task.id, row.iou or 0.0, row.model_version or "", image, before, after))
+    return tuple(found)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,109 @@
+"""The report tells what the reviews say, in one page that needs nothing else."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskloop.errors import ImageUnavailable
+from maskloop.learning.registry import Registry
+from maskloop.learning.report import NO_LABEL, Report, gather
+from maskloop.learning.report_page import compare, render
+from maskloop.learning.store import FeedbackStore, MadePrediction
+
+Json = dict[str, Any]
+PROJECT = {
+    "id": 7,
+    "title": "Pets <b>",
+    "parsed_label_config": {"box": {"inputs": [{"value": "photo"}], "labels": ["Dog", "Cat"]}},
+}
+
+
+def box(region: str, x: float, label: str, **more: Any) -> Json:
+    value = {"x": x, "y": 10, "width": 20, "height": 50, "rectanglelabels": [label]}
+    shape = {"id": region, "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
+    return shape | {"original_width": 100, "original_height": 80} | more
+
+
+@pytest.fixture
+def report(sqlite_store: FeedbackStore, tmp_path: Path) -> Report:
+    """Four tasks: a dog kept, a dog moved, a dog that was a cat, a cat added; one click that took two prompts."""
+    store = sqlite_store
+    clicks = [{"id": "p1"}, {"id": "p2"}]
+    store.record_predictions(
+        [
+            MadePrediction(1, 7, "v1", 0.9, [box("a", 10, "Dog")]),
+            MadePrediction(2, 7, "v1", 0.6, [box("b", 10, "Dog")], clicks),
+            MadePrediction(3, 7, "v1", 0.5, [box("c", 10, "Dog")]),
+        ]
+    )
+    finals = {
+        1: [box("a", 10, "Dog", origin="prediction"), box("d", 60, "Cat")],
+        2: [box("b", 20, "Dog", origin="prediction-changed")],
+        3: [box("c", 10, "Cat", origin="prediction-changed")],
+    }
+    for task, result in finals.items():
+        found = {"id": task, "task": task, "project": 7, "result": result, "lead_time": 10.0 * task}
+        found["updated_at"] = datetime(2026, 11, 20 + task, tzinfo=UTC).isoformat()
+        seen = {"id": task, "project": 7, "data": {"photo": f"{task}.png"}}
+        store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
+    assert not store.process_pending().trouble
+    return gather(store, Registry(tmp_path / "models", tmp_path / "official.pt"), 7)
+
+
+def test_verdicts_by_version(report: Report) -> None:
+    assert report.verdicts == {"accepted": 1, "edited": 2, "added": 1}
+    (v1,) = (one for one in report.versions if one.version == "v1")
+    assert v1.acceptance == pytest.approx(1 / 3)
+    assert v1.iou == pytest.approx((1 + 1 / 3 + 1) / 3)
+
+
+def test_labels_are_counted_where_they_were_and_where_they_went(report: Report) -> None:
+    assert report.confusion == {("Dog", "Dog"): 2, ("Dog", "Cat"): 1, (NO_LABEL, "Cat"): 1}
+    dog, cat = sorted(report.classes, key=lambda one: one.label)[::-1]
+    assert (dog.precision, dog.recall, dog.f1) == (pytest.approx(2 / 3), 1.0, pytest.approx(0.8))
+    assert (cat.precision, cat.recall, cat.f1) == (None, 0.0, 0.0)
+
+
+def test_what_people_spent_by_day(report: Report) -> None:
+    assert [day.seconds for day in report.days] == [5.0, 20.0, 30.0]
+    assert [day.prompts for day in report.days] == [None, 2.0, None]
+    assert [day.acceptance for day in report.days] == [1.0, 0.0, 0.0]
+
+
+def test_the_worst_case_comes_first(report: Report) -> None:
+    assert [(case.task_id, round(case.iou, 2)) for case in report.worst] == [(2, 0.33), (3, 1.0)]
+    assert report.worst[0].image == "2.png"
+
+
+def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
+    def load(reference: str) -> np.ndarray:
+        if reference == "3.png":
+            raise ImageUnavailable("3.png is gone.")
+        return np.full((80, 100, 3), 200, np.uint8)
+
+    page = render(report, load)
+    assert page.count("data:image/jpeg;base64,") == 1
+    assert "No picture: 3.png is gone." in page
+    assert "Pets &lt;b&gt;" in page
+    assert not re.findall('(?:src|href)="(?!data:)', page)
+    assert "<script" not in page
+
+
+def test_a_project_without_reviews_has_a_page_too(sqlite_store: FeedbackStore, tmp_path: Path) -> None:
+    page = render(
+        gather(sqlite_store, Registry(tmp_path / "m", tmp_path / "o"), 8), lambda _: np.zeros((1, 1, 3), np.uint8)
+    )
+    assert "Nothing was reviewed yet" in page
+
+
+def test_a_picture_shows_where_the_masks_differ() -> None:
+    before, after = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    before[20:40, 10:30] = True
+    after[20:40, 20:40] = True
+    picture = compare(np.full((60, 60, 3), 128, np.uint8), before, after).astype(int)
+    reddish, greenish = (picture[..., 0] - picture[..., 1]) > 50, (picture[..., 1] - picture[..., 0]) > 50
+    assert reddish.sum() == greenish.sum() == 200
