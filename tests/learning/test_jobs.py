@@ -120,8 +120,8 @@ def test_a_project_is_due_after_so_many_new_reviews(trainer: Trainer, registry: 
     store.process_pending()
     assert is_due(store, registry, 7, len(TASKS))
     assert not is_due(store, registry, 7, len(TASKS) + 1)
-    assert not is_due(store, registry, 7, 0)
-    trainer({"project": 7}, Told())
+    trainer({"project": 7, "every": len(TASKS)}, Told())
+    assert trainer({"project": 7, "every": 1}, Told())["reason"] == "Fewer than 1 masks were reviewed since."
     assert not is_due(store, registry, 7, 1)
     review(store, 20)
     store.process_pending()

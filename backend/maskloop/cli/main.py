@@ -40,6 +40,7 @@ COMMANDS = {
     "train": Command("A new version of the model from masks in a COCO file.", "train", "command", "make_engine"),
     "models": Command("Versions of the model: list, show, promote, rollback.", "models", "app"),
     "sync": Command("What happened in a project before maskloop listened.", "sync", "command"),
+    "report": Command("One page on what a project's reviews say of the model.", "report", "command"),
 }
 
 

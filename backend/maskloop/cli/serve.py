@@ -20,6 +20,7 @@ import uvicorn
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import as_environment, with_settings
 from maskloop.cli.versions import version_in_service
+from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
 from maskloop.dispatch.private_redis import PrivateRedis, private_directory
@@ -28,6 +29,7 @@ from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.labelstudio.connect import can_deliver, connect_backend, connect_courier
+from maskloop.learning.orders import follow_reviews
 from maskloop.learning.store import open_store
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
@@ -75,8 +77,9 @@ def serve(settings: Settings) -> None:
         store = open_store(settings)
         backend = connect_backend(settings, version=version, feedback=store)
         stack.callback(backend.close)
+        follow = partial(follow_reviews, store, Dispatcher(redis, {}), settings.train_every)
         background: list[Task] = [
-            partial(_repeat, store.process_pending, FEEDBACK_PAUSE),
+            partial(_repeat, follow, FEEDBACK_PAUSE),
             partial(_announce, settings, private, version),
         ]
         if courier := connect_courier(settings):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
+import torch
 
 from maskloop.annotate import work as annotating
 from maskloop.cli.models import open_registry
@@ -18,11 +19,16 @@ from maskloop.dispatch.queues import QueueName, connect
 from maskloop.engines.base import Engine
 from maskloop.engines.choose import choose_engine
 from maskloop.engines.runtime import available_threads
+from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.inference import Segmenter, open_segmenter
 from maskloop.labelstudio import batch, handlers, service
 from maskloop.labelstudio.connect import redis_url
 from maskloop.labelstudio.ledger import Ledger
-from maskloop.learning.registry import Registry
+from maskloop.learning import jobs, orders
+from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.learning.store import open_store
+from maskloop.learning.training import TrainingSettings
+from maskloop.sam.values import Embedding, Image
 from maskloop.settings import Settings
 
 MODELS_KEPT = 2
@@ -122,8 +128,15 @@ def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
     return {batch.KIND: task, annotating.KIND: annotate}
 
 
-def train_handlers(_: Settings, __: Models) -> dict[str, Handler]:
-    return {}
+def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
+    torch.set_num_threads(settings.threads or available_threads())
+    loader = ImageLoader(ImagePolicy.from_settings(settings))
+
+    def encode(image: Image) -> Embedding:
+        return models.of(version_of(OFFICIAL)).embedding_of(image)  # all versions share its encoder
+
+    registry = open_registry(settings)
+    return {orders.KIND: jobs.Trainer(open_store(settings), registry, loader.load, encode, TrainingSettings())}
 
 
 HANDLERS: dict[QueueName, Callable[[Settings, Models], dict[str, Handler]]] = {

@@ -49,6 +49,16 @@ class Segmenter:
         """What the encoder sees in the image."""
         return self._embedded(self._loader.locate(reference))[1]
 
+    def embedding_of(self, image: Image) -> Embedding:
+        """What the encoder sees in pixels that are at hand; kept like those of references."""
+        identity = EmbeddingCache.identity(image_identity(image), self.engine.identity)
+        with self._embeddings.lock(identity):
+            embedding = self._embeddings.get(identity)
+            if embedding is None:
+                (embedding,) = self.engine.encode([image])
+                self._embeddings.put(identity, embedding)
+            return embedding
+
     def size(self, reference: str) -> ImageSize:
         """Of the upright image, pixels: what Label Studio calls ``original_width`` and ``original_height``."""
         return self._identified(self._loader.locate(reference)).size

@@ -31,6 +31,7 @@ from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.projects import Projects
 from maskloop.labelstudio.prompts import read_click
 from maskloop.labelstudio.wire import PredictRequest, SetupRequest, WebhookEvent
+from maskloop.learning import orders
 from maskloop.learning.store import MadePrediction
 
 Json = dict[str, Any]
@@ -115,7 +116,10 @@ class Backend:
         return {"results": self._batches.predict(payloads)}
 
     def webhook(self, payload: bytes) -> Json:
-        """``POST /webhook``: the event is kept when this returns. Raises BadRequest if it is no event."""
+        """``POST /webhook``: the event is kept when this returns, and training that it starts is in its queue.
+
+        Raises BadRequest if it is no event, FeedbackUnavailable, and QueueUnavailable if nobody can train.
+        """
         try:
             body = json.loads(payload)
         except (ValueError, RecursionError) as error:
@@ -124,6 +128,8 @@ class Backend:
         log.info("project=%s event=%s", event.project.id if event.project else "-", event.action)
         if self._feedback is not None:
             self._feedback.record_event(payload)
+        if event.action == "START_TRAINING" and event.project is not None:
+            orders.submit(self._dispatcher, orders.Order(project=event.project.id))
         return {}
 
     def fit(self, event: str, data: Mapping[str, Any]) -> Json:

@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
 from maskloop.learning.dataset import ReviewedPhoto, describe, split
+from maskloop.learning.orders import Order
 from maskloop.learning.registry import Registry
 from maskloop.learning.reviews import count_reviewed, from_reviews
 from maskloop.learning.store import FeedbackStore
@@ -40,27 +41,14 @@ class Context(Protocol):
         ...
 
 
-class Order(BaseModel):
-    """The job's payload."""
-
-    model_config = ConfigDict(frozen=True)
-
-    project: int
-
-
-def job_key(project: int) -> str:
-    """Jobs with this key are the same: a project is never trained twice at once."""
-    return f"train-{project}"
-
-
 def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -> bool:
-    """Whether ``every`` masks of a project were reviewed since a version last learned from it; 0 is never.
+    """Whether at least ``every`` masks of a project were reviewed since a version last learned from it.
 
     Raises FeedbackUnavailable.
     """
     made = [one.made_at for one in registry.versions() if one.data and one.data.source == source(project)]
     last = max((moment for moment in made if moment is not None), default=None)
-    return bool(every) and count_reviewed(store, project, last) >= every
+    return count_reviewed(store, project, last) >= every
 
 
 def source(project: int) -> str:
@@ -86,16 +74,19 @@ class Trainer:
         self._settings, self._general = settings, general
 
     def __call__(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
-        """Gives ``version``, ``passed`` and ``reason``.
+        """Do an ``orders.Order``. Gives ``version`` (empty if the order had nothing new), ``passed`` and ``reason``.
 
         Raises BadRequest if there is nothing to learn from, and what the context raises: what was done is kept, and a
         later job goes on from there.
         """
         try:
-            project = Order.model_validate(payload).project
+            order = Order.model_validate(payload)
         except ValidationError as error:
             raise BadRequest(f"A training job needs a project: {error}") from error
+        project = order.project
         self._store.process_pending()
+        if order.every and not is_due(self._store, self._registry, project, order.every):
+            return {"version": "", "passed": False, "reason": f"Fewer than {order.every} masks were reviewed since."}
         photos, problems = from_reviews(self._store, project, self._load)
         learn, keep = split(photos)
         name = f"p{project}-{describe('', learn).fingerprint[:12]}"

@@ -46,7 +46,12 @@ def apply(session: Session, event: Event, changes: Iterable[Change]) -> tuple[Ou
     for task_id in sorted(touched):
         verdicts.update(judge_task(session, task_id))
     outcome = Outcome.APPLIED if any(new) else Outcome.OUTDATED if new else Outcome.IGNORED
-    return outcome, {"tasks": sorted(touched), "verdicts": dict(verdicts)}
+    projects = select(Annotation.project_id).where(Annotation.task_id.in_(touched), Annotation.project_id.is_not(None))
+    return outcome, {
+        "projects": sorted(set(session.scalars(projects))) if touched else [],
+        "tasks": sorted(touched),
+        "verdicts": dict(verdicts),
+    }
 
 
 def _fold(session: Session, event: Event, change: Change, touched: set[int]) -> bool:

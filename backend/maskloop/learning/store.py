@@ -50,12 +50,16 @@ UNREAD = "UNREADABLE"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one round did, and what is left. ``trouble``: why it stopped early, empty if it didn't."""
+    """What one round did, and what is left. ``trouble``: why it stopped early, empty if it didn't.
+
+    projects: those that got new verdicts.
+    """
 
     recorded: int
     applied: int
     waiting: int
     trouble: str = ""
+    projects: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +151,15 @@ class FeedbackStore:
         """
         recorded = applied = 0
         trouble = ""
+        projects: set[int] = set()
         try:
             self.migrate()
             recorded = self._drain()
-            applied = self._apply_all()
+            applied = self._apply_all(projects)
         except FeedbackUnavailable as error:
             trouble = str(error)
             log.warning("%d events wait: %s", len(self._spool), trouble)
-        return Progress(recorded, applied, len(self._spool), trouble)
+        return Progress(recorded, applied, len(self._spool), trouble, frozenset(projects))
 
     def migrate(self) -> None:
         """Make or update the tables, once. Raises FeedbackUnavailable."""
@@ -173,7 +178,7 @@ class FeedbackStore:
                 one.remove()
         return recorded
 
-    def _apply_all(self) -> int:
+    def _apply_all(self, projects: set[int]) -> int:
         applied = 0
         while True:
             with writing(self._engine) as session:
@@ -182,7 +187,7 @@ class FeedbackStore:
                 ).first()
                 if event is None:
                     return applied
-                _apply(session, event)
+                projects |= _apply(session, event)
             applied += 1
 
     # -- out
@@ -268,8 +273,11 @@ def _insert(session: Session, waiting: Waiting) -> int:
     return 1
 
 
-def _apply(session: Session, event: Event) -> None:
-    """Draw an event's consequences; if something is wrong with it, that is its reason, and the next one goes on."""
+def _apply(session: Session, event: Event) -> set[int]:
+    """Draw an event's consequences; if something is wrong with it, that is its reason, and the next one goes on.
+
+    Gives the projects that got new verdicts.
+    """
     event.reason = ""
     try:
         with session.begin_nested():
@@ -287,3 +295,4 @@ def _apply(session: Session, event: Event) -> None:
         line = AuditLine(actor=event.source, action=event.action, subject=f"event {event.id}", details=outcome)
         line.at = datetime.now(UTC)
         session.add(line)
+    return set(details.get("projects", ()))

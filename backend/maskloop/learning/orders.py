@@ -1,0 +1,46 @@
+"""Who asks for training: Start Training, enough new reviews, a schedule. One job for a project at a time.
+
+Knows no network: servers order, workers train.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.jobs import Ticket
+from maskloop.dispatch.queues import QueueName
+from maskloop.learning.store import FeedbackStore
+
+KIND = "train"
+"""Of the job."""
+
+
+class Order(BaseModel):
+    """The job's payload. every: train only if so many masks were reviewed since the last time; 0: in any case."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project: int
+    every: int = Field(0, ge=0)
+
+
+def submit(dispatcher: Dispatcher, order: Order) -> Ticket:
+    """Have a project trained; if its training waits or runs already, that is the one. Raises QueueUnavailable."""
+    return dispatcher.submit(
+        KIND,
+        order.model_dump(),
+        queue=QueueName.TRAIN,
+        deadline=None,
+        key=f"{KIND}-{order.project}",
+        on_same_key="join",
+    )
+
+
+def follow_reviews(store: FeedbackStore, dispatcher: Dispatcher, every: int) -> None:
+    """One round of what a server does beside answering: bring recorded events into the database, and have projects
+    trained that got ``every`` new masks; 0: none. Raises QueueUnavailable."""
+    progress = store.process_pending()
+    if every:
+        for project in sorted(progress.projects):
+            submit(dispatcher, Order(project=project, every=every))
