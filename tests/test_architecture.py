@@ -14,6 +14,7 @@ LAYERS = [
     {"weights", "engines", "images", "cache"},
     {"dispatch"},
     {"inference"},
+    {"official"},
     {"evaluation"},
     {"learning"},
     {"labelstudio"},

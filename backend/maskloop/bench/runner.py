@@ -14,10 +14,10 @@ from PIL import Image as Pillow
 
 from maskloop.bench.clicks import Clicker, serving, spot, uploads
 from maskloop.bench.machine import Machine, Work, count_work
-from maskloop.bench.reference import Reference
 from maskloop.bench.rows import Row, in_turns, median, percentile, timed
 from maskloop.engines.base import Engine
 from maskloop.geometry.label_studio_rle import encode as encode_rle
+from maskloop.official.process import OfficialProcess
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam
 from maskloop.sam.values import IMAGE_SIDE, Embedding, Image, Mask, Prompt
@@ -45,7 +45,7 @@ class Bench:
     engine: Engine
     machine: Machine
     effort: Effort
-    reference: Reference | None = None
+    reference: OfficialProcess | None = None
 
     def rows(self, workspace: Path) -> Iterator[Row]:
         """All lines, each as soon as it is measured. ``workspace``: an empty folder for the servers' data."""

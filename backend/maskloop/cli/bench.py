@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,11 +16,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from maskloop.bench.machine import Machine, measure_machine
-from maskloop.bench.reference import Reference
 from maskloop.bench.rows import Row, as_table
 from maskloop.bench.runner import FULL, QUICK, Bench
 from maskloop.cli.evaluate import MakeEngine
 from maskloop.errors import BadRequest
+from maskloop.official.process import OfficialProcess
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
@@ -50,19 +51,21 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         console = Console(stderr=True)
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         rows: list[Row] = []
-        with Progress(*columns, console=console) as progress, tempfile.TemporaryDirectory() as workspace:
+        with ExitStack() as stack:
+            progress = stack.enter_context(Progress(*columns, console=console))
+            workspace = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             task = progress.add_task("this machine's limits", total=None)
             network = make_engine(None, engine)
             machine = measure_machine("cuda" if "cuda" in network.name else "cpu")
-            reference = Reference(reference_python, verified_path(Settings().weights_dir)) if reference_python else None
-            try:
-                bench = Bench(photos, network, machine, QUICK if quick else FULL, reference)
-                for row in bench.rows(Path(workspace)):
-                    rows.append(row)
-                    progress.update(task, description=f"{row.name}: {row.ours_ms:.1f} ms")
-            finally:
-                if reference:
-                    reference.close()
+            reference = (
+                stack.enter_context(OfficialProcess(reference_python, verified_path(Settings().weights_dir)))
+                if reference_python
+                else None
+            )
+            bench = Bench(photos, network, machine, QUICK if quick else FULL, reference)
+            for row in bench.rows(workspace):
+                rows.append(row)
+                progress.update(task, description=f"{row.name}: {row.ours_ms:.1f} ms")
         tell(rows, machine, json_to)
 
     return run

@@ -1,0 +1,1 @@
+"""The official MobileSAM package, run beside ours in an interpreter of its own."""
