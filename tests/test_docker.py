@@ -55,6 +55,12 @@ def test_the_image_is_built_from_files_that_exist_and_reach_the_build(copied: st
         assert f"!{name}" in reaching
 
 
+def test_what_the_code_links_to_is_in_the_build_too() -> None:
+    links = [path for path in (ROOT / "backend").rglob("*") if path.is_symlink()]
+    outside = {str(link.resolve().relative_to(ROOT)) for link in links}
+    assert outside <= {name for names in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.M) for name in names.split()}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_every_service_runs_a_command_that_exists(name: str) -> None:
     result = CliRunner().invoke(app, [*OURS[name]["command"], "--help"])
