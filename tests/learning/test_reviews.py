@@ -134,11 +134,11 @@ def test_only_looked_at_predictions_tell_what_a_score_is_worth(store: FeedbackSt
 
 
 def test_what_is_held_out_is_so_for_good(store: FeedbackStore, tmp_path: Path) -> None:
-    for task in range(1, 60):
+    for task in range(1, 31):
         annotate(store, task, brush("a", task % 30))
     photos, _ = from_reviews(store, 7, load)
     learn, keep = split(photos)
-    assert 4 <= len(keep) <= 20
+    assert 2 <= len(keep) <= 10
     assert {photo.name for photo in split(photos[::2])[1]} == {photo.name for photo in keep} & {
         photo.name for photo in photos[::2]
     }

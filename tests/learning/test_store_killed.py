@@ -27,7 +27,7 @@ for line in sys.stdin:
 
 
 def test_events_whose_recorder_is_killed_again_and_again(tmp_path: Path, url: str) -> None:
-    events = [f'{{"action": "ANNOTATIONS_DELETED", "annotations": [{{"id": {number}}}]}}' for number in range(60)]
+    events = [f'{{"action": "ANNOTATIONS_DELETED", "annotations": [{{"id": {number}}}]}}' for number in range(30)]
     waiting, answered, rounds = list(events), set[str](), 0
     chance = random.Random(5)
     while waiting:
@@ -42,7 +42,7 @@ def test_events_whose_recorder_is_killed_again_and_again(tmp_path: Path, url: st
         assert process.stdout
         process.stdin.write("\n".join(waiting) + "\n")
         process.stdin.flush()
-        for _ in range(chance.randint(5, 25)):  # what is killed next is somewhere between two answers
+        for _ in range(chance.randint(3, 12)):  # what is killed next is somewhere between two answers
             if not (line := process.stdout.readline()):
                 break
             answered.add(line.strip())
@@ -59,5 +59,5 @@ def test_events_whose_recorder_is_killed_again_and_again(tmp_path: Path, url: st
     with store.session() as session:
         found = session.scalars(select(Event)).all()
     assert rounds > 2
-    assert sorted(read(zlib.decompress(one.payload))["annotations"][0]["id"] for one in found) == list(range(60))
+    assert sorted(read(zlib.decompress(one.payload))["annotations"][0]["id"] for one in found) == list(range(30))
     assert {one.outcome for one in found} == {Outcome.APPLIED}
