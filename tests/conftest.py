@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 import numpy as np
@@ -200,3 +204,84 @@ def other_web() -> Iterator[Web]:
     server = Web()
     yield server
     server.close()
+
+
+class Serving:
+    """A running ``maskloop serve``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, url: str) -> None:
+        self.process = process
+        self.log = log
+        self.url = url
+
+    def health(self) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = httpx.get(f"{self.url}/health", timeout=5).json()
+        except httpx.TransportError:
+            return {}
+        return answer
+
+    def is_ready(self) -> bool:
+        """Once every queue that is to have workers has one that holds the model."""
+        assert self.process.poll() is None, self.log.read_text()
+        workers = self.health().get("workers", {})
+        return bool(workers) and not any(queue["starting"] for queue in workers.values()) and self.has_workers()
+
+    def has_workers(self) -> bool:
+        return any(queue["ready"] for queue in self.health().get("workers", {}).values())
+
+
+@pytest.fixture(scope="session")
+def prepared_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the first start prepares for this machine, kept for the next."""
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture
+def maskloop_serve(
+    tmp_path: Path, prepared_engines: Path, until: Callable[..., None]
+) -> Iterator[Callable[..., Serving]]:
+    """``maskloop_serve("--flag", ..., engine="torch-cpu")`` starts it, with the settings as variables, and waits."""
+    started: list[subprocess.Popen[bytes]] = []
+    (tmp_path / "data" / "cache").mkdir(parents=True)
+    (tmp_path / "data" / "cache" / "engines").symlink_to(prepared_engines)
+
+    def start(*flags: str, wait: bool = True, **settings: str) -> Serving:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        chosen = {"port": str(port), "data_dir": str(tmp_path / "data"), "engine": "torch-cpu", "train_workers": "0"}
+        chosen |= {"click_deadline": "60", "threads": "1"}  # a busy machine is no failure
+        variables = {f"MASKLOOP_{name.upper()}": value for name, value in (chosen | settings).items()}
+        log = tmp_path / f"serve-{len(started)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "maskloop.cli.main", "serve", *flags],
+                env={**os.environ, **variables},
+                stdout=output,
+                stderr=output,
+            )
+        started.append(process)
+        serving = Serving(process, log, f"http://127.0.0.1:{port}")
+        if wait:
+            until(serving.is_ready, timeout=200)
+        return serving
+
+    yield start
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def square() -> Callable[..., str]:
+    """``square(left=60, top=50)`` is a photo of 300 x 200 pixels with one bright square in it, as a data URI."""
+
+    def draw(left: int = 60, top: int = 50, side: int = 60) -> str:
+        pixels = np.random.default_rng(0).integers(0, 40, (200, 300, 3), np.uint8)
+        pixels[top : top + side, left : left + side] += np.uint8(200)
+        png = BytesIO()
+        PillowImage.fromarray(pixels).save(png, "PNG")
+        return f"data:image/png;base64,{b64encode(png.getvalue()).decode()}"
+
+    return draw

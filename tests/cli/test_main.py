@@ -1,0 +1,48 @@
+"""The command line as a whole."""
+
+import subprocess
+import sys
+
+import pytest
+
+from maskloop.cli.main import COMMANDS
+
+MASKLOOP = [sys.executable, "-m", "maskloop.cli.main"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MASKLOOP, *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_lists_the_commands_and_imports_none_of_them() -> None:
+    script = (
+        "import sys\n"
+        "from maskloop.cli.main import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'fastapi', 'rq', 'cv2', 'sqlalchemy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    for name in COMMANDS:
+        assert name in shown.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    shown = run(name, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert f"maskloop {name}" in shown.stdout
+
+
+def test_an_error_is_a_sentence_and_an_exit_status() -> None:
+    shown = run("weights", "verify", "--weights-dir", "/nowhere")
+    assert shown.returncode == 1
+    assert shown.stderr.startswith("Error: ")
+    assert "Traceback" not in shown.stderr
+
+
+def test_an_unknown_command_or_flag_is_refused() -> None:
+    assert run("levitate").returncode == 2
+    assert run("serve", "--levitate").returncode == 2

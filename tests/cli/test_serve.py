@@ -1,0 +1,147 @@
+"""`maskloop serve` as people run it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from label_studio_sdk.converter.brush import decode_rle
+from redis import Redis
+
+Serve = Callable[..., Any]
+CONFIG = """<View><Image name="image" value="$image"/>
+<BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels>
+<KeyPointLabels name="point" toName="image" smart="true"><Label value="Object"/></KeyPointLabels></View>"""
+
+
+def body(uri: str, x: float, y: float, task: int = 1) -> dict[str, Any]:
+    """A click at x, y in percent."""
+    point = {
+        "id": "p",
+        "type": "keypointlabels",
+        "from_name": "point",
+        "to_name": "image",
+        "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": ["Object"]},
+        "is_positive": True,
+    }
+    return {
+        "tasks": [{"id": task, "data": {"image": uri}}],
+        "project": "1.1",
+        "label_config": CONFIG,
+        "params": {"context": {"result": [point]}},
+    }
+
+
+def processes_of(serving: Any) -> list[psutil.Process]:
+    return psutil.Process(serving.process.pid).children(recursive=True)
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def ended(serving: Any) -> str:
+    """What it wrote, once it has ended with an error."""
+    assert serving.process.wait(60) == 1
+    return str(serving.log.read_text())
+
+
+def test_without_weights_it_says_how_to_get_them(maskloop_serve: Serve, tmp_path: Path) -> None:
+    assert "maskloop weights fetch" in ended(maskloop_serve(wait=False, weights_dir=str(tmp_path)))
+
+
+@pytest.mark.weights
+def test_a_taken_port_is_named(maskloop_serve: Serve, official_weights: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port}: Address already in use" in ended(maskloop_serve(wait=False, port=port))
+
+
+@pytest.mark.weights
+def test_a_redis_that_is_not_there_is_named(maskloop_serve: Serve, official_weights: Path, tmp_path: Path) -> None:
+    assert "Start Redis" in ended(maskloop_serve("--redis-url", f"unix://{tmp_path}/none.sock", wait=False))
+
+
+def test_a_bad_setting_is_named(maskloop_serve: Serve) -> None:
+    assert "MASKLOOP_CLICK_DEADLINE" in ended(maskloop_serve(wait=False, click_deadline="soon"))
+
+
+def test_a_server_alone_leaves_the_work_to_workers_elsewhere(
+    maskloop_serve: Serve, redis: Redis, redis_server: str, until: Callable[..., None]
+) -> None:
+    """And says that there are none."""
+    serving = maskloop_serve(
+        wait=False, redis_url=redis_server, interactive_workers="0", batch_workers="0", weights_dir="/nowhere"
+    )
+    until(lambda: serving.health().get("redis") == "UP")
+    assert serving.health()["status"] == "DOWN"
+    answer = httpx.post(f"{serving.url}/predict", json=body("data:image/png;base64,", 50, 50))
+    assert answer.status_code == 503
+    assert "maskloop worker --queue interactive" in answer.json()["error"]
+
+
+@pytest.mark.weights
+def test_a_click_gives_a_mask_and_all_of_it_ends_together(
+    maskloop_serve: Serve, official_weights: Path, square: Callable[..., str], until: Callable[..., None]
+) -> None:
+    serving = maskloop_serve()
+    health = serving.health()
+    assert health["status"] == "UP"
+    assert health["engine"].startswith("torch-cpu")
+    assert health["problems"] == []
+    answer = httpx.post(f"{serving.url}/predict", json=body(square(), 30, 40), timeout=60)
+    assert answer.status_code == 200, answer.text
+    (prediction,) = answer.json()["results"]
+    (region,) = prediction["result"]
+    pixels = decode_rle(region["value"]["rle"]).reshape(200, 300, 4)[:, :, 3] > 0
+    assert pixels[80, 90]
+    assert not pixels[20, 250]
+    assert prediction["model_version"] == health["model_version"]
+    until(lambda: "is ready." in serving.log.read_text())
+    assert serving.url in serving.log.read_text()
+
+    processes = processes_of(serving)
+    assert len(processes) >= 3
+    serving.process.send_signal(signal.SIGINT)
+    assert serving.process.wait(60) == 0
+    assert not any(map(alive, processes))
+
+
+@pytest.mark.weights
+def test_killed_workers_and_a_killed_redis_are_replaced_and_clicks_answered(
+    maskloop_serve: Serve, official_weights: Path, square: Callable[..., str], until: Callable[..., None]
+) -> None:
+    serving = maskloop_serve(batch_workers="0")
+    for victim in ("worker", "redis"):
+        children = psutil.Process(serving.process.pid).children()
+        (process,) = (child for child in children if ("worker" in child.cmdline()) == (victim == "worker"))
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: serving.health().get("status") == "UP", timeout=60)
+        answer = httpx.post(f"{serving.url}/predict", json=body(square(), 30, 40), timeout=90)
+        assert answer.status_code == 200, (victim, answer.text)
+
+
+@pytest.mark.weights
+def test_a_killed_server_leaves_no_process_behind(
+    maskloop_serve: Serve, official_weights: Path, until: Callable[..., None]
+) -> None:
+    serving = maskloop_serve()
+    processes = processes_of(serving)
+    serving.process.kill()
+    until(lambda: not any(map(alive, processes)))
+
+
+@pytest.mark.weights
+def test_a_second_server_on_the_same_data_is_refused(maskloop_serve: Serve, official_weights: Path) -> None:
+    maskloop_serve(batch_workers="0", interactive_workers="1")
+    assert "Another maskloop runs its Redis" in ended(maskloop_serve(wait=False))
