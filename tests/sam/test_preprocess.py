@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskloop.sam.preprocess import DEVIATION, MEAN, resized, to_square, to_square_points
+from maskloop.sam.preprocess import DEVIATION, MEAN, resized, to_square_points, to_squares
 from maskloop.sam.values import ImageSize
+
+
+def to_square(image: np.ndarray) -> np.ndarray:
+    return to_squares([image])[0]
+
 
 sizes = st.builds(ImageSize, st.integers(1, 9000), st.integers(1, 9000))
 

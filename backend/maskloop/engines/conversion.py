@@ -1,17 +1,19 @@
 """The network as OpenVINO's intermediate representation, made once for each set of weights and kept on disk.
 
-A converted half is kept in a folder named by the hash of its weights, of OpenVINO's version and of this module's, so
-that encoder and decoder are kept apart: a decoder trained further finds the encoder that is there. The folder gets its
-name when everything in it is on the disk, and a checksum is compared before it is read: what a crash, a full disk or
-another version left behind is made again.
+A converted half is kept in a folder named by the hash of its weights, of OpenVINO's version and of the code that it
+came from. Encoder and decoder are kept apart: a decoder trained further finds the encoder that is there. The folder
+gets its name when everything in it is on the disk, and a checksum is compared before it is read: what a crash, a full
+disk or another version left behind is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from maskloop.sam.decoder import MaskDecoder
-from maskloop.sam.layers import fold
+from maskloop.sam.encoder import ImageEncoder
+from maskloop.sam.layers import ConvNorm, fold
 from maskloop.sam.network import MobileSam, weights_hash
+from maskloop.sam.prompt_encoder import PromptEncoder
 from maskloop.sam.values import EMBEDDING_SHAPE, IMAGE_SIDE
-
-CONVERSION = 1
-"""Change it with whatever changes the graphs: the network's code or the wrappers here."""
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def kept(cache_dir: Path | None, name: str, key: str, convert: Callable[[], open
     """The model of this name and key in ``cache_dir``, put there if it wasn't."""
     if cache_dir is None:
         return convert()
-    version = hashlib.sha256(f"{key} {openvino.__version__} {CONVERSION}".encode()).hexdigest()[:16]
+    version = hashlib.sha256(f"{key} {openvino.__version__} {code()}".encode()).hexdigest()[:16]
     folder = cache_dir / f"{name}-{version}"
     if (model := read(folder)) is None:
         model = convert()
@@ -107,6 +108,12 @@ def kept(cache_dir: Path | None, name: str, key: str, convert: Callable[[], open
         except (OSError, RuntimeError) as error:
             log.warning("The converted %s can't be kept in %s, and is made anew at each start: %s", name, folder, error)
     return model
+
+
+def code() -> str:
+    """The source of all that decides what is computed."""
+    modules = {sys.modules[part.__module__] for part in (ImageEncoder, PromptEncoder, MaskDecoder, ConvNorm, Decoding)}
+    return "".join(sorted(inspect.getsource(module) for module in modules))
 
 
 def read(folder: Path) -> openvino.Model | None:

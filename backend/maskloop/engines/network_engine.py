@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.batches import Batches
-from maskloop.sam.preprocess import to_square
+from maskloop.sam.preprocess import to_squares
 from maskloop.sam.prompts import PromptBatch, by_shape, stack
 from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
 
@@ -40,7 +40,7 @@ class NetworkEngine(ABC):
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         def work(images: Sequence[Image]) -> list[Embedding]:
-            features = self.run_encoder(np.stack([to_square(image) for image in images]))
+            features = self.run_encoder(to_squares(images))
             return [Embedding(one, ImageSize(*image.shape[:2])) for one, image in zip(features, images, strict=True)]
 
         return self.images.run(work, images)

@@ -172,7 +172,7 @@ def downsample(number: int) -> nn.Module:
 
 
 class ImageEncoder(nn.Module):
-    """Float (N, 1024, 1024, 3), see ``preprocess.to_square``, to embeddings (N, 256, 64, 64)."""
+    """Float (N, 1024, 1024, 3), see ``preprocess.to_squares``, to embeddings (N, 256, 64, 64)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,6 +7,8 @@ their order are those of Segment Anything's ``SamPredictor`` (https://arxiv.org/
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,22 +31,28 @@ def resized(size: ImageSize) -> ImageSize:
     return ImageSize(int(size.height * scale + 0.5), int(size.width * scale + 0.5))
 
 
-def to_square(image: Image) -> NDArray[np.float32]:
-    """The encoder's input: float32 (1024, 1024, 3), normalised, zero right of and below the image.
+def to_squares(images: Sequence[Image]) -> NDArray[np.float32]:
+    """The encoder's input: float32 (N, 1024, 1024, 3), normalised, zero right of and below each image.
 
-    Raises ValueError if ``image`` is no uint8 array of shape (H, W, 3).
+    Raises ValueError if an image is no uint8 array of shape (H, W, 3).
     """
+    squares = np.zeros((len(images), IMAGE_SIDE, IMAGE_SIDE, 3), np.float32)
+    for image, square in zip(images, squares, strict=True):
+        small = shrunk_or_grown(image)
+        square[: small.shape[0], : small.shape[1]] = cv2.LUT(small, NORMALISED)
+    return squares
+
+
+def shrunk_or_grown(image: Image) -> Image:
+    """The image with its longest side 1024."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
     height, width = resized(ImageSize(*image.shape[:2]))
     if not height or not width:
         raise ValueError(f"an image of {image.shape[1]} x {image.shape[0]} pixels is too narrow")
-    if image.shape[:2] != (height, width):
-        small = PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BILINEAR)
-        image = np.asarray(small)
-    square = np.zeros((IMAGE_SIDE, IMAGE_SIDE, 3), np.float32)
-    square[:height, :width] = cv2.LUT(image, NORMALISED)
-    return square
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BILINEAR))
 
 
 def to_square_points(points: NDArray[np.float32], size: ImageSize) -> NDArray[np.float32]:
