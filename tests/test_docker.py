@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from maskloop.cli.main import app
 from pydantic import AliasChoices
 from typer.testing import CliRunner
 
+from maskloop.cli.main import app
 from maskloop.settings import Settings
 
 ROOT = Path(__file__).parents[1]
