@@ -18,6 +18,7 @@ from maskloop.dispatch.queues import QueueName
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
 from maskloop.server.health import Overview
+from maskloop.server.webhooks import Webhooks
 
 Json = dict[str, Any]
 
@@ -77,8 +78,13 @@ def serve(backend: Scripted, until: Callable[..., None]) -> Iterator[Callable[..
     """Starts the server; ``serve(user=..., password=..., overview=...)`` gives a client of it."""
     with ExitStack() as stack:
 
-        def start(user: str = "", password: str = "", overview: Callable[[], Overview] = all_well) -> httpx.Client:
-            app = create_app(backend, overview, Guard(user, password), lambda: "mobile_sam-1")
+        def start(
+            user: str = "",
+            password: str = "",
+            overview: Callable[[], Overview] = all_well,
+            webhooks: Webhooks | None = None,
+        ) -> httpx.Client:
+            app = create_app(backend, overview, Guard(user, password), lambda: "mobile_sam-1", webhooks)
             url = stack.enter_context(running(app, until))
             return stack.enter_context(httpx.Client(base_url=url, limits=httpx.Limits(max_connections=None)))
 

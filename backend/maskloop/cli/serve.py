@@ -28,11 +28,13 @@ from maskloop.dispatch.queues import QueueName, connect, reaching_redis
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, MaskloopError
+from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.connect import can_deliver, connect_backend, connect_courier
 from maskloop.learning.orders import follow_reviews
 from maskloop.learning.store import open_store
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
+from maskloop.server.webhooks import Webhooks
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
@@ -84,8 +86,11 @@ def serve(settings: Settings) -> None:
         ]
         if courier := connect_courier(settings):
             background.append(courier.run)
+        guard = Guard.from_settings(settings)
+        if webhooks := _webhooks(settings, guard):
+            background.append(webhooks.run)
         stack.enter_context(running(background))
-        app = create_app(backend, partial(overview, redis), Guard.from_settings(settings), version)
+        app = create_app(backend, partial(overview, redis), guard, version, webhooks)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -98,6 +103,13 @@ def serve(settings: Settings) -> None:
 
 
 command = with_settings(serve)
+
+
+def _webhooks(settings: Settings, guard: Guard) -> Webhooks | None:
+    """None if webhooks need no header, or Label Studio can't be asked to send one."""
+    if guard.is_open or settings.label_studio_url is None or settings.label_studio_api_key is None:
+        return None
+    return Webhooks(LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key), guard.webhook_token)
 
 
 def workers_wanted(settings: Settings) -> dict[QueueName, int]:

@@ -22,6 +22,7 @@ from maskloop.server.backend import Backend
 from maskloop.server.health import INTERVAL, Overview, Watch, health
 from maskloop.server.metrics import Metrics
 from maskloop.server.page import page
+from maskloop.server.webhooks import Place, Webhooks
 
 CLICK_THREADS, BATCH_THREADS, OTHER_THREADS = 512, 16, 16
 """Requests that block at once; those beyond wait for their turn, without holding up other kinds. The bound on clicks
@@ -30,9 +31,16 @@ is the queue's."""
 log = logging.getLogger("maskloop.server")
 
 
-def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard, version: Callable[[], str]) -> FastAPI:
+def create_app(
+    backend: Backend,
+    overview: Callable[[], Overview],
+    guard: Guard,
+    version: Callable[[], str],
+    webhooks: Webhooks | None = None,
+) -> FastAPI:
     """overview: tells what goes on in the queues, see :func:`maskloop.dispatch.overview.overview`.
-    version: that of the model in service; cheap."""
+    version: that of the model in service; cheap.
+    webhooks: is told of the projects that are set up."""
     watch = Watch(overview, backend.batches)
     metrics = Metrics(lambda: watch.look, version)
     clicks, batches, others = (CapacityLimiter(count) for count in (CLICK_THREADS, BATCH_THREADS, OTHER_THREADS))
@@ -77,7 +85,11 @@ def create_app(backend: Backend, overview: Callable[[], Overview], guard: Guard,
     @app.post("/setup")
     async def post_setup(request: Request) -> Response:
         admit(request)
-        return answer(await to_thread.run_sync(backend.setup, await read_body(request), limiter=others))
+        body = await read_body(request)
+        told = await to_thread.run_sync(backend.setup, body, limiter=others)
+        if webhooks and (project := _project(body)) is not None:
+            webhooks.expect(Place(project, request.headers.get("Host", "")))
+        return answer(told)
 
     @app.post("/predict")
     async def post_predict(request: Request) -> Response:
@@ -126,6 +138,12 @@ async def _watch(watch: Watch) -> None:
 def _is_click(body: dict[str, Any]) -> bool:
     params = body.get("params")
     return isinstance(params, dict) and bool(params.get("context"))
+
+
+def _project(body: dict[str, Any]) -> int | None:
+    """The number in Label Studio's "<id>.<creation time>"."""
+    number = str(body.get("project", "")).partition(".")[0]
+    return int(number) if number.isdecimal() else None
 
 
 def _length(value: object) -> int:
