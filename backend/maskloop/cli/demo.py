@@ -68,7 +68,8 @@ def _say_where(stack: Stack, steps: Steps) -> None:
     steps.say(
         f"\nOpen      {stack.label_studio.url}/projects/{stack.project}\n"
         f"Log in    {EMAIL}  {stack.password}\n"
-        "Then      open a photo, switch Auto-Annotation on, choose a label of the smart key points, click an object.\n"
+        "Click     open a photo without predictions, switch Auto-Annotation on, choose a label, choose the smart\n"
+        "          key point tool, click an object; Alt-click takes a part away.\n"
         "Stop      Ctrl-C\n"
     )
 

@@ -51,7 +51,8 @@ class Prompting:
 def check(stack: Stack, label_config: Path, steps: Steps) -> None:
     """Print a line for each step; ``steps.failed`` counts those that did not hold."""
     label_studio, prompting = stack.label_studio, Prompting.of(label_config.read_text())
-    task = _task(stack)
+    tasks = label_studio.tasks(stack.project)
+    task = _task(tasks)
     x, y, width, height = CUP
     with steps.attempt("A click gives the mask of what it is on") as show:
         click = prompting.click(x + width / 2, y + height / 2)
@@ -67,8 +68,8 @@ def check(stack: Stack, label_config: Path, steps: Steps) -> None:
             raise DemoError("The mask is not what the rectangle holds.")
         show(f"{mask.sum()} pixels")
     with steps.attempt("Predictions retrieved for a task") as show:
-        [found] = [each for each in label_studio.tasks(stack.project) if each["id"] == task]
-        regions = [region for prediction in found["predictions"] for region in prediction["result"]]
+        predictions = label_studio.tasks(stack.project)[-1]["predictions"]
+        regions = [region for one in predictions if one["model_version"] == stack.version for region in one["result"]]
         if not regions:
             raise DemoError("The task has no predicted regions.")
         show(f"{len(regions)} regions")
@@ -100,11 +101,11 @@ def _prompt(control: Control, **geometry: float) -> JSON:
     }
 
 
-def _task(stack: Stack) -> int:
-    for task in stack.label_studio.tasks(stack.project):
+def _task(tasks: Sequence[JSON]) -> int:
+    for task in tasks:
         if PHOTO in str(task["data"]):
             return int(task["id"])
-    raise DemoError(f"Project {stack.project} has no task with the photo {PHOTO}.")
+    raise DemoError(f"No task has the photo {PHOTO}.")
 
 
 def _mask(prediction: JSON) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import httpx
 
 from maskloop.demo.checkout import DemoError
 
-STOP_TIMEOUT = 15.0
-"""Time a child has to end by itself, seconds."""
+STOP_TIMEOUT = 45.0
+"""Time a child has to end by itself, seconds: maskloop lets requests and jobs under way end."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,20 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def wait_until_ready(self, url: str, timeout: float) -> None:
-        """Return once ``url`` answers 200. Raises DemoError if the process ends before, or ``timeout`` seconds pass."""
+    def wait_until_ready(
+        self, url: str, timeout: float, ready: Callable[[httpx.Response], bool] = lambda _: True
+    ) -> None:
+        """Return once ``url`` answers 200 with something that is ``ready``.
+
+        Raises DemoError if the process ends before, or ``timeout`` seconds pass.
+        """
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise DemoError(f"{self.name} ended while it started:\n{self.last_lines()}", f"Its log: {self.log}")
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+                answer = httpx.get(url, timeout=5)
+                if answer.status_code == httpx.codes.OK and ready(answer):
                     return
             time.sleep(0.2)
         raise DemoError(f"{self.name} did not answer within {timeout:.0f} s:\n{self.last_lines()}", f"Log: {self.log}")

@@ -90,6 +90,9 @@ class LabelStudio:
     def delete_project(self, project: int) -> None:
         self._request("DELETE", f"/api/projects/{project}/")
 
+    def update_project(self, project: int, **fields: Any) -> None:
+        self._json("PATCH", f"/api/projects/{project}/", json=fields)
+
     def upload(self, project: int, files: Sequence[tuple[str, bytes]]) -> None:
         """Upload files (name, bytes); each becomes a task."""
         form = [(f"file{index}", file) for index, file in enumerate(files)]
@@ -122,10 +125,11 @@ class LabelStudio:
         made = self._json("POST", "/api/ml", json=body)
         return dict(self._json("GET", f"/api/ml/{made['id']}"))
 
-    def retrieve_predictions(self, project: int) -> None:
-        """Ask the backend to pre-annotate all tasks. Some may arrive after this returns."""
+    def retrieve_predictions(self, project: int, tasks: Sequence[int]) -> None:
+        """Ask the backend to pre-annotate tasks. Some predictions may arrive after this returns."""
         query = {"id": "retrieve_tasks_predictions", "project": project}
-        self._json("POST", "/api/dm/actions", params=query, json={"selectedItems": {"all": True, "excluded": []}})
+        selected = {"all": False, "included": list(tasks)}
+        self._json("POST", "/api/dm/actions", params=query, json={"selectedItems": selected})
 
     def show_version(self, project: int, version: str) -> None:
         """Show the predictions of ``version`` in the project; at least one must be there.
@@ -133,7 +137,7 @@ class LabelStudio:
         Connecting a backend leaves the backend's title in this place, with which sorting by score and sampling by
         uncertainty find nothing.
         """
-        self._json("PATCH", f"/api/projects/{project}/", json={"model_version": version})
+        self.update_project(project, model_version=version)
 
     def interact(self, backend: int, task: int, prompts: Sequence[JSON]) -> JSON:
         """What the editor does after a click: prompts in, a prediction out.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+NAMES = ("coffee.png", "astronaut.png", "chelsea.png", "motorcycle_left.png", "rocket.jpg")
 
 
 def photos() -> list[Path]:
-    """Five photos, 450 to 741 pixels wide."""
+    """450 to 741 pixels wide."""
     from skimage import data  # of an extra: needed only where the demo runs
 
     return [Path(data.__file__).parent / name for name in NAMES]

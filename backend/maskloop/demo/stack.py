@@ -7,9 +7,11 @@ import fcntl
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from maskloop.demo.checkout import Checkout, DemoError
 from maskloop.demo.child import Child, free_port, running
@@ -21,8 +23,12 @@ from maskloop.learning.store import FeedbackStore, open_store
 from maskloop.settings import Settings
 
 EMAIL = "demo@example.com"
-SERVE_TIMEOUT = 120.0
-"""Workers load or convert the model before the server is up, seconds."""
+FOR_CLICKS = 2
+"""Photos that are not pre-annotated."""
+EXTRA_PARAMS = {"automatic": {"points_per_side": 16}}
+"""A quarter of the official grid's points, so that the photos are ready soon."""
+SERVE_TIMEOUT = 300.0
+"""The first start converts the model: 10 s on two idle cores, minutes on busy ones."""
 STALL_TIMEOUT = 180.0
 """Pre-annotation is given up when no task gets ready for so long, seconds."""
 
@@ -80,11 +86,11 @@ def stack_running(
             project = _project(label_studio, title, checkout.label_config.read_text(), fresh=fresh)
             show(f"{url}/projects/{project}")
         with steps.step("maskloop connected") as show:
-            connection = label_studio.connect(project, backend)
+            connection = label_studio.connect(project, backend, EXTRA_PARAMS)
             version = str(connection["model_version"])
             show(f"version {version}")
         with steps.step("Photos pre-annotated") as show:
-            label_studio.retrieve_predictions(project)
+            label_studio.retrieve_predictions(project, _ids(_to_pre_annotate(label_studio.tasks(project))))
             for ready, total, regions in _ready_tasks(label_studio, project, version):
                 show(f"{ready} of {total}, {regions} regions")
             label_studio.show_version(project, version)
@@ -95,21 +101,36 @@ def stack_running(
 
 @contextlib.contextmanager
 def maskloop_running(
-    data: Path, port: int, *, label_studio: str, token: str, **settings: str
+    data: Path, port: int, *, label_studio: str, token: str, **more: object
 ) -> Iterator[tuple[Child, str]]:
-    """Run ``maskloop serve`` on loopback; yield the child and its address. ``settings`` are further MASKLOOP_* ones."""
-    environment = {
-        "MASKLOOP_HOST": "127.0.0.1",
-        "MASKLOOP_PORT": str(port),
-        "MASKLOOP_DATA_DIR": str(data),
-        "MASKLOOP_LABEL_STUDIO_URL": label_studio,
-        "MASKLOOP_LABEL_STUDIO_API_KEY": token,
-        **settings,
+    """Run ``maskloop serve`` on loopback until its workers are ready; yield the child and its address.
+
+    more: further settings, by their names in :class:`Settings`.
+    """
+    given = {
+        "host": "127.0.0.1",
+        "port": port,
+        "data_dir": data,
+        "label_studio_url": label_studio,
+        "label_studio_api_key": token,
+        **more,
     }
+    wanted = Settings.model_validate({**Settings().model_dump(), **given})
+    workers = {
+        "interactive": wanted.interactive_workers,
+        "batch": wanted.batch_workers,
+        "train": wanted.train_workers,
+    }
+
+    def ready(health: httpx.Response) -> bool:
+        seen = health.json()["workers"]
+        return all(seen[queue]["ready"] >= count for queue, count in workers.items() if count)
+
+    environment = {f"MASKLOOP_{name.upper()}": str(value) for name, value in given.items()}
     command = [str(Path(sys.executable).with_name("maskloop")), "serve"]
     with running("maskloop", command, data / "maskloop.log", environment) as child:
         url = f"http://127.0.0.1:{port}"
-        child.wait_until_ready(f"{url}/health", SERVE_TIMEOUT)
+        child.wait_until_ready(f"{url}/health", SERVE_TIMEOUT, ready)
         yield child, url
 
 
@@ -152,11 +173,20 @@ def _project(label_studio: LabelStudio, title: str, label_config: str, *, fresh:
     return project
 
 
+def _to_pre_annotate(tasks: Sequence[JSON]) -> list[JSON]:
+    """The first are left for a person's clicks: Label Studio begins an annotation with what is predicted."""
+    return list(tasks[FOR_CLICKS:])
+
+
+def _ids(tasks: Sequence[JSON]) -> list[int]:
+    return [int(task["id"]) for task in tasks]
+
+
 def _ready_tasks(label_studio: LabelStudio, project: int, version: str) -> Iterator[tuple[int, int, int]]:
     """(tasks with a prediction of ``version``, all tasks, regions in them), until no task is left to do."""
     done, last_progress = -1, time.monotonic()
     while True:
-        tasks = label_studio.tasks(project)
+        tasks = _to_pre_annotate(label_studio.tasks(project))
         ready = [predictions for task in tasks if (predictions := _of_version(task, version))]
         yield len(ready), len(tasks), sum(len(prediction["result"]) for found in ready for prediction in found)
         if len(ready) == len(tasks):
