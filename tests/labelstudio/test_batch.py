@@ -138,6 +138,16 @@ def test_a_second_retrieval_while_the_first_runs_does_not_double(
     assert redis.llen("began") == 7
 
 
+def test_a_task_that_somebody_opens_is_not_waited_for_behind_a_batch(
+    start_discs: Make, batches: Make, courier: Courier, label_studio: FakeLabelStudio, redis: Redis, until: Make
+) -> None:
+    start_discs()
+    assert batches(deadline=1.0).predict(wanted(task(1), task(2))) == [[], []]
+    assert batches(deadline=3600.0).predict(wanted(task(3))) == [[]]
+    redis.lpush("go", *["1"] * 3)
+    until(lambda: courier.deliver_due() + len(label_studio.of(3)))
+
+
 def test_what_was_late_for_one_request_is_ready_for_the_next(
     start_discs: Make, batches: Make, ledger: Ledger, redis: Redis, until: Make
 ) -> None:

@@ -30,6 +30,7 @@ KIND = "task"
 NOBODY = 0
 """The project of tasks that aren't stored in Label Studio."""
 HOW_TO_DELIVER = "Set MASKLOOP_LABEL_STUDIO_URL and MASKLOOP_LABEL_STUDIO_API_KEY, then retrieve again."
+OPENING = 2.0
 MOST_INLINE = 64 << 20
 """Bytes of predictions in one answer, about; Label Studio holds it all in memory."""
 
@@ -62,13 +63,19 @@ class Batches:
 
         Raises QueueUnavailable or QueueFull if not even one task can be taken on.
         """
-        end = time.time() + self._deadline
+        end = time.time() + self._patience(len(payloads))
         asked = [self._asked(payload) for payload in payloads]
         self._submit(asked, end)
         self._wait(asked, end)
         self._collect(asked)
         self._leave([one for one in asked if one.answer is None and one.ticket is not None])
         return [[] if one.answer is None else one.answer for one in asked]
+
+    def _patience(self, tasks: int) -> float:
+        """Seconds to wait. One task alone is what Label Studio asks for when somebody opens it, and the page stays
+        blank meanwhile: it isn't waited for behind others if it can be delivered later."""
+        behind_others = tasks == 1 and self._delivers and self._ledger.count_waiting() > 0
+        return min(self._deadline, OPENING) if behind_others else self._deadline
 
     def _asked(self, payload: Json) -> _Asked:
         project, task = payload["project"], payload["task"]["id"]

@@ -243,6 +243,12 @@ class Ledger:
         """Nobody wants it any more, or it can't be made now: the next request begins anew."""
         self._end(entry, project, "dropped", 0)
 
+    def count_waiting(self) -> int:
+        """Tasks of all projects whose predictions are being made."""
+        with reaching_redis():
+            count: Any = self._redis.zcard(f"{PREFIX}waiting")
+        return int(count)
+
     def oldest_waiting(self, count: int) -> Iterator[Waiting]:
         """Up to ``count`` tasks, those first whose jobs were submitted longest ago."""
         with reaching_redis():

@@ -80,13 +80,14 @@ class Click:
     def objects(self, size: ImageSize) -> list[list[Prompt]]:
         """The prompts for each object of an image of this size: one for each prompt placed, the last holding all.
 
-        Raises BadRequest if they lie outside the image, or nowhere on an object.
+        Raises BadRequest if a rectangle lies outside the image, or all points off the object.
         """
         boxes = [_box(box, size) for box in self.boxes]
         if not self.points:
             return [[Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), box)] for box in boxes]
         box = boxes[-1] if boxes else None
-        xy = np.array([_point(point, size) for point in self.points], np.float32)
+        percent = np.array([(point.x, point.y) for point in self.points])
+        xy = (np.clip(percent, 0, 100) / 100 * (size.width, size.height)).astype(np.float32)
         labels = np.array([point.positive for point in self.points], np.int8)
         if box is None and not labels.any():
             raise BadRequest("There are only negative points.", "Place a positive point on the object first.")
@@ -154,6 +155,8 @@ def _label_name(result: ContextResult) -> str:
 
 def _read_point(prompt: ContextResult) -> Point:
     x, y = _numbers(prompt.value, "x", "y")
+    if not (-SLACK <= x <= 100 + SLACK and -SLACK <= y <= 100 + SLACK):
+        raise BadRequest(f"The point at x = {x:g} %, y = {y:g} % lies outside the image.", "Click inside the image.")
     return Point(x, y, prompt.is_positive)
 
 
@@ -171,17 +174,6 @@ def _numbers(value: Mapping[str, object], *names: str) -> list[float]:
             raise BadRequest(f"A prompt's {name} is {number!r}, which is no number.")
         numbers.append(float(number))
     return numbers
-
-
-def _point(point: Point, size: ImageSize) -> tuple[float, float]:
-    if not (-SLACK <= point.x <= 100 + SLACK and -SLACK <= point.y <= 100 + SLACK):
-        raise BadRequest(
-            f"The point at x = {point.x:g} %, y = {point.y:g} % lies outside the image.", "Click inside the image."
-        )
-    return (
-        float(np.clip(point.x / 100 * size.width, 0, size.width)),
-        float(np.clip(point.y / 100 * size.height, 0, size.height)),
-    )
 
 
 def _box(box: Box, size: ImageSize) -> NDArray[np.float32]:
