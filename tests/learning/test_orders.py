@@ -9,7 +9,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import QueueUnavailable
-from maskloop.learning.orders import Order, follow_reviews, submit
+from maskloop.learning.orders import Order, follow_reviews, order_all, submit
 from maskloop.learning.store import FeedbackStore
 
 
@@ -44,6 +44,16 @@ def test_new_reviews_are_followed_by_training_of_their_projects(
     review(sqlite_store, 5)
     follow_reviews(sqlite_store, dispatcher, every=5)
     assert overview(redis)[QueueName.TRAIN].waiting == 1
+
+
+def test_a_schedule_orders_every_project(
+    trainer: None, dispatcher: Dispatcher, redis: Redis, sqlite_store: FeedbackStore
+) -> None:
+    review(sqlite_store, 3)
+    review(sqlite_store, 4)
+    order_all(sqlite_store, dispatcher)
+    order_all(sqlite_store, dispatcher)
+    assert overview(redis)[QueueName.TRAIN].waiting == 2
 
 
 def test_without_a_worker_that_trains_the_order_is_refused(dispatcher: Dispatcher) -> None:

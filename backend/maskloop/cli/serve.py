@@ -19,6 +19,7 @@ import uvicorn
 
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import as_environment, with_settings
+from maskloop.cli.schedule import keep_to, local_time, times
 from maskloop.cli.versions import version_in_service
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.maintenance import declare_dead
@@ -30,7 +31,7 @@ from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.connect import can_deliver, connect_backend, connect_courier
-from maskloop.learning.orders import follow_reviews
+from maskloop.learning.orders import follow_reviews, order_all
 from maskloop.learning.store import open_store
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
@@ -63,6 +64,7 @@ def serve(settings: Settings) -> None:
     workers = workers_wanted(settings)
     if any(workers.values()):
         verified_path(settings.weights_dir)
+    left = times(settings.train_schedule, local_time) if settings.train_schedule else None
     with ExitStack() as stack:
         listener = stack.enter_context(listening(settings.host, settings.port))
         private = settings.redis_url is None
@@ -79,11 +81,14 @@ def serve(settings: Settings) -> None:
         store = open_store(settings)
         backend = connect_backend(settings, version=version, feedback=store)
         stack.callback(backend.close)
-        follow = partial(follow_reviews, store, Dispatcher(redis, {}), settings.train_every)
+        dispatcher = Dispatcher(redis, {})
+        follow = partial(follow_reviews, store, dispatcher, settings.train_every)
         background: list[Task] = [
-            partial(_repeat, follow, FEEDBACK_PAUSE),
+            partial(keep_to, lambda: FEEDBACK_PAUSE, follow),
             partial(_announce, settings, private, version),
         ]
+        if left:
+            background.append(partial(keep_to, left, partial(order_all, store, dispatcher)))
         if courier := connect_courier(settings):
             background.append(courier.run)
         guard = Guard.from_settings(settings)
@@ -158,14 +163,6 @@ def running(tasks: Sequence[Task]) -> Iterator[None]:
         stop.set()
         for thread in threads:
             thread.join(GRACE)
-
-
-def _repeat(act: Callable[[], object], pause: float, stop: threading.Event) -> None:
-    while not stop.wait(pause):
-        try:
-            act()
-        except MaskloopError as error:
-            log.warning("%s", error)
 
 
 def _announce(settings: Settings, private: bool, version: Callable[[], str], stop: threading.Event) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -54,9 +57,18 @@ def make_annotator(settings: Settings) -> annotating.Worker:
 def open_engine(settings: Settings, registry: Registry, name: str) -> Engine:
     threads = settings.threads or available_threads()
     cv2.setNumThreads(threads)
-    return choose_engine(
-        registry.weights(name), settings.engine, threads=threads, cache_dir=settings.data_dir / "cache" / "engines"
-    )
+    prepared = settings.data_dir / "cache" / "engines"
+    with alone_in(prepared):
+        return choose_engine(registry.weights(name), settings.engine, threads=threads, cache_dir=prepared)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """The first process prepares the network for this machine; those that wait for it find that done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def annotator(settings: Settings, engine: Engine, version: str) -> annotating.Worker:

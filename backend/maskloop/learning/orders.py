@@ -6,11 +6,13 @@ Knows no network: servers order, workers train.
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
 
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Ticket
 from maskloop.dispatch.queues import QueueName
 from maskloop.learning.store import FeedbackStore
+from maskloop.learning.tables import Project
 
 KIND = "train"
 """Of the job."""
@@ -44,3 +46,13 @@ def follow_reviews(store: FeedbackStore, dispatcher: Dispatcher, every: int) -> 
     if every:
         for project in sorted(progress.projects):
             submit(dispatcher, Order(project=project, every=every))
+
+
+def order_all(store: FeedbackStore, dispatcher: Dispatcher) -> None:
+    """Have every project trained that has anything new, as a schedule asks. Raises FeedbackUnavailable or
+    QueueUnavailable."""
+    store.process_pending()
+    with store.session() as session:
+        projects = sorted(session.scalars(select(Project.id)))
+    for project in projects:
+        submit(dispatcher, Order(project=project, every=1))
