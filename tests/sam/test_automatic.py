@@ -40,7 +40,7 @@ def test_the_masks_are_those_of_the_official_generator(
     image = photo("coffee.png")
     recorded = np.load(GOLDEN / "automatic.npz")
     official = np.unpackbits(recorded[f"{name}_masks"], axis=-1, count=image.shape[1]).astype(bool)
-    ours = everything_in(network, image, AutomaticSettings(**CASES[name]))
+    ours = everything_in(network, image, AutomaticSettings.official(**CASES[name]))
     ious = np.array([[masks.iou(mask.pixels, other) for other in official] for mask in ours])
     assert len(ours) == len(official)
     assert ious.max(axis=0).min() > 0.99
@@ -57,6 +57,7 @@ class Discs:
     def __init__(self, *discs: tuple[int, int, int], score: float = 0.9, edge: float = 4.0) -> None:
         self.discs, self.score, self.edge = discs, score, edge
         self.seen: list[Image] = []
+        self.asked = 0
 
     def image(self, size: ImageSize) -> Image:
         image = np.zeros((*size, 3), np.uint8)
@@ -67,13 +68,16 @@ class Discs:
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         embeddings = []
         for image in images:
-            features = np.full((256, 64, 64), len(self.seen), np.float16)
+            features = np.zeros((256, 64, 64), np.float16)
+            features[0] = len(self.seen)
+            features[1, :, :32] = 1  # something to tell the left from the right
             self.seen.append(image)
             embeddings.append(Embedding(features, ImageSize(*image.shape[:2])))
         return embeddings
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
         assert multimask
+        self.asked += len(prompts)
         image = self.seen[int(embedding.features[0, 0, 0])]
         return [self.answer(prompt.points[0], image) for prompt in prompts]
 
@@ -111,7 +115,7 @@ def test_an_embedding_gives_what_its_image_gives() -> None:
 @pytest.mark.parametrize(
     ("network", "why"),
     [
-        (Discs((100, 100, 60), score=0.85), "its predicted score is low"),
+        (Discs((100, 100, 60), score=0.8), "its predicted score is low"),
         (Discs((100, 100, 60), edge=0.05), "its outline moves with the threshold"),
         (Discs(), "there is nothing"),
     ],
@@ -121,8 +125,8 @@ def test_what_is_not_sure_is_left_out(network: Discs, why: str) -> None:
 
 
 def test_thresholds_are_settings() -> None:
-    unsure = Discs((100, 100, 60), score=0.85, edge=0.05)
-    assert found_by(unsure, ImageSize(240, 400), points_per_side=8, pred_iou_thresh=0.8, stability_score_thresh=0.2)
+    unsure = Discs((100, 100, 60), score=0.8, edge=0.05)
+    assert found_by(unsure, ImageSize(240, 400), points_per_side=8, pred_iou_thresh=0.7, stability_score_thresh=0.2)
 
 
 def test_crops_find_what_the_grid_of_the_whole_image_misses() -> None:
@@ -148,7 +152,36 @@ def test_a_mask_is_cleared_of_small_holes() -> None:
     assert cleared.pixels[110, 110]
 
 
-@pytest.mark.parametrize("name", ["points_per_side", "crop_n_points_downscale_factor"])
-def test_settings_that_make_no_sense_are_refused(name: str) -> None:
+def test_tiles_find_small_objects_of_large_images() -> None:
+    size, settings = ImageSize(600, 1000), {"points_per_side": 8}
+    small = Discs((475, 375, 12), (820, 420, 150))
+    assert len(found_by(small, size, **settings)) == 1
+    tiled = found_by(small, size, tile_side=400, **settings)
+    assert sorted(round(np.sqrt(mask.pixels.sum() / np.pi)) for mask in tiled) == [12, 150]
+
+
+def test_a_point_is_spared_where_its_neighbours_answer_is_its_own() -> None:
+    network, size = Discs((100, 100, 60), (300, 150, 40)), ImageSize(240, 400)
+    thorough = found_by(network, size, points_per_side=16, reach=0)
+    assert network.asked == 256
+    network.asked = 0
+    quick = found_by(network, size, points_per_side=16)
+    assert network.asked < 256 - 15, "most of the points on the discs"
+    assert [mask.pixels.sum() for mask in quick] == [mask.pixels.sum() for mask in thorough]
+
+
+def test_there_are_as_many_masks_as_wanted_the_best_first() -> None:
+    discs = [(60 + 100 * n, 60, 30) for n in range(4)]
+    found = found_by(Discs(*discs), ImageSize(120, 450), points_per_side=16, max_masks=3)
+    assert len(found) == 3
+    assert [mask.score for mask in found] == sorted((mask.score for mask in found), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("points_per_side", 0), ("crop_n_points_downscale_factor", 0), ("max_masks", 0), ("reach", -1), ("tile_side", -5),
+     ("crop_overlap_ratio", 1.0)],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
-        AutomaticSettings(**{name: 0})
+        AutomaticSettings(**{name: value})

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskloop.sam.crops import Crop, crops, point_grid
+from maskloop.sam.crops import Crop, crops, point_grid, tiles
 from maskloop.sam.values import ImageSize
 
 
@@ -33,3 +33,21 @@ def test_quarters_are_those_of_the_official_generator() -> None:
         (248, 0, 640, 286),
         (248, 141, 640, 426),
     ]
+
+
+@pytest.mark.parametrize("size", [ImageSize(3000, 4000), ImageSize(1537, 400), ImageSize(1600, 1600)])
+def test_tiles_are_squares_that_cover_a_large_image_and_overlap(size: ImageSize) -> None:
+    whole, *found = tiles(size, 1024, 0.25)
+    assert whole == Crop(0, 0, size.width, size.height, 0)
+    seen = np.zeros(size, bool)
+    for tile in found:
+        assert tile.layer == 1
+        assert tile.size == (min(1024, size.height), min(1024, size.width))
+        seen[tile.y0 : tile.y1, tile.x0 : tile.x1] = True
+    assert seen.all()
+    for starts in ({tile.x0 for tile in found}, {tile.y0 for tile in found}):
+        assert np.diff(sorted(starts)).max(initial=0) <= 1024 * 0.75 + 1
+
+
+def test_an_image_that_is_hardly_larger_than_a_tile_has_none() -> None:
+    assert len(list(tiles(ImageSize(1024, 1536), 1024, 0.25))) == 1

@@ -139,7 +139,7 @@ class Worker:
         }
 
     def _everything(self, image: Image, embedding: Embedding, job: Job) -> list[Segment]:
-        if job.automatic.crop_n_layers:
+        if job.automatic.needs_image:
             masks = propose_in(self.engine, image, job.automatic)
         else:
             masks = propose(self.engine, embedding, job.automatic)

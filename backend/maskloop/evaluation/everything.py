@@ -36,7 +36,7 @@ def find_with(network: EncoderDecoder, settings: AutomaticSettings) -> Callable[
 
     def find(sample: Sample) -> Found:
         start = time.perf_counter()
-        if settings.crop_n_layers:
+        if settings.needs_image:
             return Found(everything_in(network, sample.image, settings), time.perf_counter() - start)
         found = everything(network, sample.embedding, settings)
         return Found(found, time.perf_counter() - start + sample.encode_seconds)

@@ -110,7 +110,7 @@ class Segmenter:
 
     def _propose(self, source: Source, settings: AutomaticSettings) -> Proposals:
         find: Callable[[], Proposals]
-        if settings.crop_n_layers:  # crops are encoded by themselves
+        if settings.needs_image:  # crops and tiles are encoded by themselves
             known, image = self._read(source)
             find = partial(propose_in, self.engine, image, settings)
         else:

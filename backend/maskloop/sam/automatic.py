@@ -1,25 +1,30 @@
 """Everything in an image: a grid of clicks, the good masks among their answers, no duplicates.
 
-The method and the parameters are those of Segment Anything's automatic generator,
-https://arxiv.org/abs/2304.02643, section 5 and appendix B. What differs is where the work is done: a mask is judged
-by its predicted score first, then by its stability and box in the encoder's 1024 square and only around the object;
-the image's own size is left to the masks that stay.
+The method and the names of the parameters are those of Segment Anything's automatic generator,
+https://arxiv.org/abs/2304.02643, section 5 and appendix B; ``AutomaticSettings.official()`` gives its masks. The time
+goes elsewhere:
+
+* points are asked from coarse to fine, and those whose answer can be foreseen are spared (``coverage``);
+* a mask is judged by its predicted score first, then by stability and box in the encoder's 1024 square, around the
+  object only; the image's own size is left to the masks that stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from maskloop.geometry import boxes, masks
-from maskloop.sam.crops import Crop, crops, point_grid
-from maskloop.sam.masks import stability_score, upscale
-from maskloop.sam.preprocess import resized
+from maskloop.sam.coverage import Coverage, coarse_to_fine
+from maskloop.sam.crops import Crop, crops, point_grid, tiles
+from maskloop.sam.masks import THRESHOLD, stability_score, upscale
+from maskloop.sam.nesting import Granularity, choose
+from maskloop.sam.preprocess import resized, to_square_points
 from maskloop.sam.proposals import Proposals
 from maskloop.sam.protocols import Decoder, EncoderDecoder
 from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, Embedding, Image, ImageSize, Mask, Prompt
@@ -34,22 +39,29 @@ CROP_EDGE = 20.0
 
 @dataclass(frozen=True, slots=True)
 class AutomaticSettings:
-    """Parameters of the official generator, by its names and with its defaults; thresholds from 0 to 1.
+    """Parameters of the generator; thresholds are from 0 to 1. Those above the line are the official generator's.
 
     points_per_side: of the grid of clicks.
     pred_iou_thresh: masks of a lower predicted score are dropped.
     stability_score_thresh, stability_score_offset: and those that change more when the logits' threshold moves.
     box_nms_thresh: and those whose box has this IoU with that of a better one.
     crop_n_layers: 1 looks again at the four quarters of the image, 2 at the sixteenths too, and so on.
-    crop_nms_thresh: like ``box_nms_thresh``, for masks of different crops.
-    crop_overlap_ratio: how far neighbouring crops overlap, of the image's shorter side.
+    crop_nms_thresh: like ``box_nms_thresh``, for masks of different crops or tiles.
+    crop_overlap_ratio: how far neighbouring crops overlap, of the image's shorter side; tiles, of their own side.
     crop_n_points_downscale_factor: each layer has so many times fewer points a side in each crop.
     min_mask_region_area: holes and islands of fewer pixels are filled and removed.
+    ---
+    tile_side: images more than 1.5 times as long are looked at in tiles of this side too, pixels; 0: never. Small
+        objects of large images need it; the time grows with the number of tiles. Takes the place of crops.
+    reach: a point is spared if one within so many cells of the grid stands for it; 0 asks all. See ``Coverage``.
+    likeness: how much the encoder must see the two alike, cosine.
+    granularity: ``all`` masks, or of nested ones the ``whole`` objects or the ``parts``.
+    max_masks: the most masks of one image, those with the best scores; None for all.
     """
 
     points_per_side: int = 32
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
+    pred_iou_thresh: float = 0.85
+    stability_score_thresh: float = 0.90
     stability_score_offset: float = 1.0
     box_nms_thresh: float = 0.7
     crop_n_layers: int = 0
@@ -57,39 +69,61 @@ class AutomaticSettings:
     crop_overlap_ratio: float = 512 / 1500
     crop_n_points_downscale_factor: int = 1
     min_mask_region_area: int = 0
+    tile_side: int = 0
+    reach: int = 4
+    likeness: float = 0.5
+    granularity: Granularity = "all"
+    max_masks: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("points_per_side", 1), ("crop_n_layers", 0), ("crop_n_points_downscale_factor", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}")
+        least = {"points_per_side": 1, "crop_n_points_downscale_factor": 1, "max_masks": 1}
+        for name in (*least, "crop_n_layers", "min_mask_region_area", "tile_side", "reach"):
+            value = getattr(self, name)
+            if value is not None and value < least.get(name, 0):
+                raise ValueError(f"{name} must be at least {least.get(name, 0)}, not {value}")
+        if not 0 <= self.crop_overlap_ratio < 1:
+            raise ValueError(f"crop_overlap_ratio must be from 0 to under 1, not {self.crop_overlap_ratio}")
+
+    @classmethod
+    def official(cls, **changes: Any) -> Self:
+        """The official generator's defaults, tuned for a larger network, and nothing spared."""
+        return cls(**{"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95, "reach": 0, **changes})
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether an embedding of the whole image is not enough."""
+        return bool(self.crop_n_layers or self.tile_side)
 
 
 def everything(decoder: Decoder, embedding: Embedding, settings: AutomaticSettings) -> list[Mask]:
-    """All objects that one embedding gives, best score first. Takes no crops: those need the image."""
+    """All objects that one embedding gives, best score first. Takes no crops or tiles: those need the image."""
     return list(propose(decoder, embedding, settings))
 
 
 def everything_in(network: EncoderDecoder, image: Image, settings: AutomaticSettings) -> list[Mask]:
-    """All objects of an image, best score first, crops included."""
+    """All objects of an image, best score first, crops or tiles included."""
     return list(propose_in(network, image, settings))
 
 
 def propose(decoder: Decoder, embedding: Embedding, settings: AutomaticSettings) -> Proposals:
     """``everything`` as one compact value; large images need memory for one mask at a time."""
     size = embedding.size
-    whole = replace(settings, crop_n_layers=0)
-    found = _find(decoder, embedding, Crop(0, 0, size.width, size.height, 0), size, whole)
-    return _finish(found, size, whole)
+    found = _find(decoder, embedding, Crop(0, 0, size.width, size.height, 0), size, settings)
+    return _finish(found, size, settings)
 
 
 def propose_in(network: EncoderDecoder, image: Image, settings: AutomaticSettings) -> Proposals:
     """``everything_in`` as one compact value."""
     size = ImageSize(*image.shape[:2])
+    if settings.tile_side:
+        views = list(tiles(size, settings.tile_side, settings.crop_overlap_ratio))
+    else:
+        views = list(crops(size, settings.crop_n_layers, settings.crop_overlap_ratio))
     found: list[Candidate] = []
-    for crop in crops(size, settings.crop_n_layers, settings.crop_overlap_ratio):
-        (embedding,) = network.encode([np.ascontiguousarray(image[crop.y0 : crop.y1, crop.x0 : crop.x1])])
-        found += _find(network, embedding, crop, size, settings)
-    if settings.crop_n_layers:
+    for view in views:
+        (embedding,) = network.encode([np.ascontiguousarray(image[view.y0 : view.y1, view.x0 : view.x1])])
+        found += _find(network, embedding, view, size, settings)
+    if len(views) > 1:
         smallest_first = [-float(candidate.crop.size.width * candidate.crop.size.height) for candidate in found]
         found = _without_duplicates(found, smallest_first, settings.crop_nms_thresh)
     return _finish(found, size, settings)
@@ -111,15 +145,32 @@ def _find(
     decoder: Decoder, embedding: Embedding, crop: Crop, image: ImageSize, settings: AutomaticSettings
 ) -> list[Candidate]:
     """What one crop gives, without duplicates, best score first."""
-    per_side = settings.points_per_side // settings.crop_n_points_downscale_factor**crop.layer
-    points = point_grid(max(per_side, 1)) * np.array([crop.size.width, crop.size.height], np.float32)
-    found = [
-        candidate
-        for start in range(0, len(points), BATCH)
-        for candidate in _judged(decoder, embedding, points[start : start + BATCH], crop, settings)
-        if not _is_cut_off(candidate.box, crop, image)
-    ]
-    return _without_duplicates(found, [candidate.score for candidate in found], settings.box_nms_thresh)
+    per_side = max(settings.points_per_side // settings.crop_n_points_downscale_factor**crop.layer, 1)
+    points = point_grid(per_side) * np.array([crop.size.width, crop.size.height], np.float32)
+    coverage = Coverage(embedding, points, per_side, settings.reach, settings.likeness)
+    rounds = coarse_to_fine(per_side) if settings.reach else [np.arange(len(points))]
+    found: list[Candidate] = []
+    known: list[NDArray[np.float32]] = []
+    for candidates in rounds:
+        for batch in _batches(coverage.open(candidates)):
+            for candidate in _judged(decoder, embedding, points[batch], crop, settings):
+                found.append(candidate)
+                if not (boxes.iou(candidate.box, known) > settings.box_nms_thresh).any():
+                    known.append(candidate.box)
+                    coverage.add(_at(candidate.logits, points, crop.size))
+    whole = [candidate for candidate in found if not _is_cut_off(candidate.box, crop, image)]
+    return _without_duplicates(whole, [candidate.score for candidate in whole], settings.box_nms_thresh)
+
+
+def _batches(points: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    return (points[start : start + BATCH] for start in range(0, len(points), BATCH))
+
+
+def _at(logits: NDArray[np.float32], points: NDArray[np.float32], size: ImageSize) -> NDArray[np.bool_]:
+    """Which points, in pixels of what was encoded, lie on the mask."""
+    x, y = (to_square_points(points, size).T / STEP).astype(int).clip(0, LOGITS_SIDE - 1)
+    under: NDArray[np.bool_] = logits[y, x] > THRESHOLD
+    return under
 
 
 def _judged(
@@ -175,11 +226,14 @@ def _without_duplicates(found: list[Candidate], ranks: list[float], threshold: f
 
 def _finish(found: list[Candidate], size: ImageSize, settings: AutomaticSettings) -> Proposals:
     """Masks at the image's size, small holes and islands cleared."""
-    proposals = Proposals.of((_mask(candidate, size) for candidate in found), size)
+    best = sorted(found, key=lambda candidate: -candidate.score)
+    if settings.granularity == "all":
+        best = best[: settings.max_masks]
+    proposals = Proposals.of((_mask(candidate, size) for candidate in best), size)
     if settings.min_mask_region_area:
         threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
         proposals = _cleared(proposals, settings.min_mask_region_area, threshold)
-    return proposals
+    return choose(proposals, settings.granularity).chosen(range(len(proposals))[: settings.max_masks])
 
 
 def _mask(candidate: Candidate, size: ImageSize) -> Mask:

@@ -1,4 +1,4 @@
-"""Where an image is looked at: point grids, and the crops of large images."""
+"""Where an image is looked at: point grids, crops, and the tiles of large images."""
 
 from __future__ import annotations
 
@@ -46,3 +46,22 @@ def crops(size: ImageSize, layers: int, overlap_ratio: float) -> Iterator[Crop]:
         for column, row in product(range(per_side), repeat=2):
             x, y = column * (width - overlap), row * (height - overlap)
             yield Crop(x, y, min(x + width, size.width), min(y + height, size.height), layer)
+
+
+def tiles(size: ImageSize, side: int, overlap_ratio: float) -> Iterator[Crop]:
+    """The whole image; then, if it is clearly larger than ``side``, squares of that side that overlap and cover it.
+
+    side: pixels. overlap_ratio: the least overlap of neighbours, of ``side``.
+    """
+    yield Crop(0, 0, size.width, size.height, 0)
+    if max(size) > 1.5 * side:
+        step = side * (1 - overlap_ratio)
+        starts = [_spread(length, side, step) for length in (size.width, size.height)]
+        for x, y in product(*starts):
+            yield Crop(x, y, min(x + side, size.width), min(y + side, size.height), 1)
+
+
+def _spread(length: int, side: int, step: float) -> list[int]:
+    """Where tiles start, evenly, the first at 0 and the last ending at ``length``."""
+    rest = max(length - side, 0)
+    return [round(place) for place in np.linspace(0, rest, math.ceil(rest / step) + 1)]
