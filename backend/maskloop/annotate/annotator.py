@@ -15,7 +15,6 @@ from maskloop.annotate.run import Prompting
 from maskloop.annotate.sources import distinct, find, of_references
 from maskloop.annotate.values import Annotated, Skipped, Source
 from maskloop.annotate.work import Worker
-from maskloop.engines.choose import choose_engine
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
@@ -42,13 +41,16 @@ def official_worker(settings: Settings) -> Worker:
 
     Raises WeightsError if they are not here.
     """
+    from maskloop.engines.choose import choose_engine  # imports torch
+    from maskloop.labelstudio.connect import official_version
+
     engine = choose_engine(
         verified_path(settings.weights_dir),
         settings.engine,
         threads=settings.threads,
         cache_dir=settings.data_dir / "cache" / "engines",
     )
-    return Worker(engine, settings.max_image_bytes, settings.max_image_pixels)
+    return Worker(engine, settings.max_image_bytes, settings.max_image_pixels, official_version())
 
 
 class Annotator:

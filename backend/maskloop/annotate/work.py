@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -19,7 +19,6 @@ from maskloop.annotate.values import Segment
 from maskloop.engines.base import Engine
 from maskloop.errors import MaskloopError
 from maskloop.images.decode import decode
-from maskloop.labelstudio.connect import official_version
 from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
 from maskloop.sam.masks import upscale
 from maskloop.sam.values import Embedding, Image, ImageSize, Mask, Prompt
@@ -87,7 +86,7 @@ class Worker:
     engine: Engine
     max_bytes: int
     max_pixels: int
-    version: str = field(default_factory=official_version)
+    version: str
 
     def __call__(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
         """For each photo of a :class:`Job`, in order, its ``size``, ``segments``, ``version`` and ``problems``, or why
