@@ -177,6 +177,22 @@ def test_there_are_as_many_masks_as_wanted_the_best_first() -> None:
     assert [mask.score for mask in found] == sorted((mask.score for mask in found), reverse=True)
 
 
+class Halved(Discs):
+    """Finds the discs' left half too."""
+
+    def answer(self, point: np.ndarray, image: Image) -> MaskLogits:
+        left = image.copy()
+        left[:, 100:] = 0
+        whole, half = super().answer(point, image), super().answer(point, left)
+        return replace(whole, logits=np.concatenate([whole.logits[:1], half.logits[:2]]))
+
+
+@pytest.mark.parametrize(("granularity", "radii"), [("all", [42, 60]), ("whole", [60]), ("parts", [42])])
+def test_of_nested_masks_those_of_the_granularity_are_kept(granularity: str, radii: list[int]) -> None:
+    found = found_by(Halved((100, 100, 60)), ImageSize(200, 200), points_per_side=8, granularity=granularity)
+    assert sorted(round(np.sqrt(mask.pixels.sum() / np.pi)) for mask in found) == radii
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("points_per_side", 0), ("crop_n_points_downscale_factor", 0), ("max_masks", 0), ("reach", -1), ("tile_side", -5),

@@ -233,7 +233,8 @@ def _finish(found: list[Candidate], size: ImageSize, settings: AutomaticSettings
     if settings.min_mask_region_area:
         threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
         proposals = _cleared(proposals, settings.min_mask_region_area, threshold)
-    return choose(proposals, settings.granularity).chosen(range(len(proposals))[: settings.max_masks])
+    wanted = choose(proposals, settings.granularity)
+    return wanted.chosen(range(len(wanted))[: settings.max_masks])
 
 
 def _mask(candidate: Candidate, size: ImageSize) -> Mask:
