@@ -117,6 +117,6 @@ def test_a_photo_that_breaks_the_engine_is_skipped_and_those_encoded_with_it_are
             return super().encode(images)
 
     tasks = [Task(save(tmp_path / f"{height}.png", height=height)) for height in (12, 13, 14)]
-    answers = annotate(*tasks, worker=Worker(Picky(), 1 << 20, 100_000))
+    answers = annotate(*tasks, worker=Worker(Picky(), 1 << 20, 100_000, "v1"))
     assert [isinstance(answer, Annotated) for answer in answers] == [True, False, True]
     assert "thirteen" in str(answers[1])

@@ -44,6 +44,15 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
 
+DEFAULTS = AutomaticSettings()
+
+
+class GranularityName(StrEnum):
+    ALL = "all"
+    WHOLE = "whole"
+    PARTS = "parts"
+
+
 class FormatName(StrEnum):
     COCO = "coco"
     YOLO = "yolo"
@@ -123,12 +132,25 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         batch_size: Annotated[int, typer.Option(min=1, help="Photos that are encoded together.")] = 1,
         max_wait: Annotated[float, typer.Option(min=0, help="Seconds that a batch waits to be full.")] = 1.0,
         fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run into OUT has done.")] = False,
-        points_per_side: Annotated[int, typer.Option(min=1, help="Grid of the automatic masks.")] = 32,
-        pred_iou_thresh: Annotated[float, typer.Option(min=0, max=1, help="Least predicted score of a mask.")] = 0.88,
-        min_area: Annotated[int, typer.Option(min=0, help="Fill holes, drop islands of fewer pixels.")] = 0,
-        crop_n_layers: Annotated[
-            int, typer.Option(min=0, help="1 looks at the quarters of a photo too, and so on.")
-        ] = 0,
+        granularity: Annotated[
+            GranularityName, typer.Option(help="Of nested automatic masks: all, the whole objects, or their parts.")
+        ] = GranularityName.ALL,
+        points_per_side: Annotated[
+            int, typer.Option(min=1, help="Grid of the automatic masks.")
+        ] = DEFAULTS.points_per_side,
+        pred_iou_thresh: Annotated[
+            float, typer.Option(min=0, max=1, help="Least predicted score of an automatic mask.")
+        ] = DEFAULTS.pred_iou_thresh,
+        max_masks: Annotated[
+            int | None, typer.Option(min=1, help="Most automatic masks of a photo, the best.")
+        ] = DEFAULTS.max_masks,
+        min_area: Annotated[
+            int, typer.Option(min=0, help="Fill holes and drop islands of fewer pixels.")
+        ] = DEFAULTS.min_mask_region_area,
+        tile_side: Annotated[
+            int,
+            typer.Option(min=0, help="Look at large photos in tiles of this side too, for small objects; 0: don't."),
+        ] = DEFAULTS.tile_side,
     ) -> None:
         """Annotate photos: every object in them, or what a detector's boxes hold.
 
@@ -142,10 +164,12 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         target = None if label_config is None else _target(label_config, format)
         names, label = _labels(given, label, found, target)
         automatic = AutomaticSettings(
+            granularity=granularity.value,
             points_per_side=points_per_side,
             pred_iou_thresh=pred_iou_thresh,
+            max_masks=max_masks,
             min_mask_region_area=min_area,
-            crop_n_layers=crop_n_layers,
+            tile_side=tile_side,
         )
         prompting = Prompting(label, automatic, found)
         to = place(out, FILES[format], settings.data_dir)
