@@ -156,5 +156,9 @@ def test_a_rectangle_is_answered_by_what_is_in_it(send: Send, start_discs: Any) 
 @pytest.mark.parametrize("path", WEBHOOKS, ids=lambda path: path.stem)
 def test_every_webhook_is_kept(send: Send, tmp_path: Path, path: Path) -> None:
     answer = send(json.loads(path.read_text()))
-    assert answer.status_code in (200, 201)
+    if path.stem == "webhook_start_training":  # no train worker runs here, and Label Studio is to know it
+        assert answer.status_code == 503
+        assert "train" in answer.json()["error"]
+    else:
+        assert answer.status_code in (200, 201)
     assert len(list((tmp_path / "spool").iterdir())) == 1

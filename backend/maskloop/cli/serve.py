@@ -194,7 +194,9 @@ def banner(
     settings: Settings, private: bool, version: str, queues: Mapping[QueueName, QueueState], failures: Sequence[str]
 ) -> str:
     reports = [worker.report for queue in queues.values() for worker in queue.workers]
-    engines = sorted({f"{report['engine']} {report['engine_note']}".strip() for report in reports if report})
+    engines = sorted(
+        {f"{report['engine']} {report['engine_note']}".strip() for report in reports if "engine" in report}
+    )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     label_studio = settings.label_studio_url if can_deliver(settings) else NO_LABEL_STUDIO
     facts = {

@@ -16,7 +16,7 @@ def coarse_to_fine(per_side: int) -> list[NDArray[np.intp]]:
 
     The order of ordered dithering (Bayer, 1973): at most 64 rounds.
     """
-    order = np.zeros((1, 1), np.intp)
+    order: NDArray[np.intp] = np.zeros((1, 1), np.intp)
     while len(order) < min(per_side, 8):
         order = np.block([[4 * order, 4 * order + 2], [4 * order + 3, 4 * order + 1]])
     repeats = -(-per_side // len(order))

@@ -43,5 +43,5 @@ def containment(proposals: Proposals) -> NDArray[np.float32]:
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     small = [cv2.resize(mask.pixels.astype(np.float32), size, interpolation=cv2.INTER_AREA) for mask in proposals]
     flat = np.stack(small).reshape(len(proposals), -1)
-    shared: NDArray[np.float32] = flat @ flat.T
-    return shared / np.maximum((flat * flat).sum(axis=1, keepdims=True), 1e-6)
+    shared = flat @ flat.T
+    return np.asarray(shared / np.maximum((flat * flat).sum(axis=1, keepdims=True), 1e-6), np.float32)
