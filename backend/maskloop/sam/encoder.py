@@ -81,10 +81,15 @@ class WindowAttention(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(windows, positions, width) to the same."""
+        """(windows, positions, width) to the same. ``qkv`` holds q, k and v of the first head, then of the next."""
         windows, positions, width = x.shape
-        qkv = self.qkv(self.norm(x)).view(windows, positions, self.heads, 3, width // self.heads)
-        q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind()
+        x = self.norm(x)
+        weights = self.qkv.weight.view(self.heads, 3, -1, width).transpose(0, 1).reshape(3, width, width)
+        biases = self.qkv.bias.view(self.heads, 3, -1).transpose(0, 1).reshape(3, width)
+        q, k, v = (
+            F.linear(x, weights[part], biases[part]).view(windows, positions, self.heads, -1).transpose(1, 2)
+            for part in range(3)
+        )
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=self.attention_biases[:, self.offsets][None])
         return self.proj(attended.transpose(1, 2).reshape(windows, positions, width))  # type: ignore[no-any-return]
 
@@ -122,9 +127,9 @@ class WindowBlock(nn.Module):
         window, padding = self.window, -side % self.window
         across = (side + padding) // window
         x = F.pad(x.view(batch, side, side, channels), (0, 0, 0, padding, 0, padding))
-        x = x.view(batch, across, window, across, window, channels).transpose(2, 3)
+        x = x.view(batch, across, window, across, window * channels).transpose(2, 3)
         x = self.attn(x.reshape(-1, window * window, channels))
-        x = x.view(batch, across, across, window, window, channels).transpose(2, 3)
+        x = x.view(batch, across, across, window, window * channels).transpose(2, 3)
         x = x.reshape(batch, side + padding, side + padding, channels)[:, :side, :side]
         return x.reshape(batch, side * side, channels)
 
