@@ -101,14 +101,62 @@ def test_a_job_that_was_run_twice_changes_nothing(ledger: Ledger) -> None:
     assert ledger.take() is None
 
 
-def test_a_failure_is_tried_again_at_once_and_a_prediction_only_after_a_while(ledger: Ledger) -> None:
+def answered(ledger: Ledger, prediction: dict[str, Any] = MADE) -> None:
     enlist(ledger, lease=60)
-    ledger.finish("e", 7, FAILED, failed=True)
-    ledger.claim("e", 7, 1)
+    ledger.finish("e", 7, prediction, failed=prediction is FAILED)
+    assert ledger.claim("e", 7, 1)
+
+
+def test_an_answer_that_may_be_on_its_way_is_brought_by_a_courier_if_it_got_lost(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "MARGIN", 0.0)
+    monkeypatch.setattr(ledgers, "SETTLE", 0.5)
+    answered(ledger)
+    assert enlist(ledger, lease=60) == "elsewhere"
+    assert ledger.claim("e", 7, 1) is None
+    assert ledger.take() is None
+    end = time.monotonic() + 10
+    while ledger.take() is None:
+        assert time.monotonic() < end
+
+
+def test_a_failure_that_may_be_on_its_way_is_tried_again_for_a_courier(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered(ledger, FAILED)
+    assert enlist(ledger, lease=60) == "later"
+    assert enlist(ledger, lease=60) == "elsewhere"
+    assert ledger.finish("e", 7, MADE)
+    assert ledger.claim("e", 7, 1) is None
+
+
+def test_without_a_courier_such_an_answer_is_left_alone_and_such_a_failure_tried_again(ledger: Ledger) -> None:
+    answered(ledger)
+    assert enlist(ledger, lease=60, delivers=False) == "elsewhere"
+    ledger.drop("e", 7)
+    answered(ledger, FAILED)
+    assert enlist(ledger, lease=60, delivers=False) == "waiting"
+
+
+def test_a_failure_is_tried_again_once_it_is_stored(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "SETTLE", -10.0)
+    answered(ledger, FAILED)
     assert enlist(ledger, lease=60) == "waiting"
     ledger.finish("e", 7, MADE)
-    ledger.claim("e", 7, 1)
+    assert ledger.claim("e", 7, 1) is not None
+
+
+def test_what_was_reserved_is_anybodys_once_label_studio_has_settled(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "SETTLE", 0.3)
+    answered(ledger)
     assert enlist(ledger, lease=60) == "elsewhere"
+    end = time.monotonic() + 10
+    while enlist(ledger, lease=60) != "ready":
+        assert time.monotonic() < end
+    assert ledger.claim("e", 7, 1) is not None
 
 
 def test_an_answer_that_label_studio_lost_is_there_once_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from maskloop.dispatch.queues import QueueName
 from maskloop.errors import DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
 from maskloop.labelstudio.failures import failed_prediction
 from maskloop.labelstudio.handlers import Segmenter, pre_annotate
-from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.ledger import Ledger, Verdict
 from maskloop.sam.automatic import AutomaticSettings
 
 Json = dict[str, Any]
@@ -86,11 +86,14 @@ class Batches:
     def _submit(self, asked: Sequence[_Asked], end: float) -> None:
         for number, one in enumerate(asked):
             task, version = one.payload["task"]["id"] or 0, one.payload["version"]
-            if self._ledger.enlist(one.entry, project=one.project, task=task, version=version, lease=end) != "waiting":
+            verdict = self._ledger.enlist(
+                one.entry, project=one.project, task=task, version=version, lease=end, delivers=self._delivers
+            )
+            if verdict in (Verdict.READY, Verdict.ELSEWHERE):
                 continue
             job = {"entry": one.entry, "project": one.project, "work": one.payload}
             try:
-                one.ticket = self._dispatcher.submit(
+                ticket = self._dispatcher.submit(
                     KIND, job, queue=QueueName.BATCH, deadline=None, key=one.entry, on_same_key="join"
                 )
             except (QueueFull, QueueUnavailable) as error:
@@ -99,7 +102,8 @@ class Batches:
                     raise
                 fail(asked[number:], error)
                 return
-            self._ledger.remember_ticket(one.entry, one.ticket)
+            self._ledger.remember_ticket(one.entry, ticket)
+            one.ticket = ticket if verdict is Verdict.WAITING else None
 
     def _wait(self, asked: Sequence[_Asked], end: float) -> None:
         for one in asked:

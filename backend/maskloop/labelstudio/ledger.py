@@ -7,7 +7,10 @@ an entry in Redis with one state, changed only by the scripts below, each of whi
                      -> delivering -> delivered (by a courier, once no request waits for it any more)
 
 A request that waits holds a lease until its deadline: a courier leaves the task alone so long. If the server dies, the
-lease ends by itself. Scores of the sorted sets and all times are seconds since the epoch, on the callers' clocks.
+lease ends by itself. Label Studio needs a while to store an answer, and whoever asks again meanwhile might make it
+store two. Such a task is reserved for a courier, who looks into Label Studio first; without couriers, it is refused.
+
+Scores of the sorted sets and all times are seconds since the epoch, on the callers' clocks.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from redis import Redis
 
@@ -29,9 +33,8 @@ PREFIX = "maskloop:batch:"
 MARGIN = 1.0
 """Seconds after a lease until couriers may take the task."""
 SETTLE = 2.0
-SETTLE_EACH = 0.02
-"""Seconds that Label Studio may need to store an answer, and for each prediction in it; so long a task that was just
-answered or delivered isn't predicted again."""
+SETTLE_EACH = 0.1
+"""Seconds that Label Studio may need to store an answer, and for each prediction in it."""
 GRASP = 120.0
 """Seconds after which another courier takes over a delivery."""
 KEEP_READY = 7 * 24 * 3600
@@ -44,44 +47,64 @@ KEEP_DONE = 3600
 
 ENLIST = """
 local entry, due, waiting, stats, projects = unpack(KEYS)
-local id, project, now, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local state, since, failed = unpack(redis.call('HMGET', entry, 'state', 'since', 'failed'))
+local id, project, task, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local now, lease, margin = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local keep, delivers = ARGV[8], ARGV[9] == '1'
+local state, failed, settled, reserved = unpack(redis.call('HMGET', entry, 'state', 'failed', 'settled', 'reserved'))
+local storing = now < tonumber(settled or '0')
+local function count(what, by) redis.call('HINCRBY', stats, what, by) end
+
+if state == 'delivering' or (reserved and storing) then return 'elsewhere' end
+if reserved then redis.call('HDEL', entry, 'reserved') end
+local verdict = 'waiting'
 if state == 'answered' or state == 'delivered' then
-  if now < tonumber(since) and failed ~= '1' then return 'elsewhere' end
-  if state == 'answered' and failed ~= '1' then
-    state = 'ready'
-    redis.call('HSET', entry, 'state', state)
-    redis.call('HINCRBY', stats, 'ready', 1)
-    redis.call('HINCRBY', stats, 'answered', -1)
-  else
+  local later = storing and delivers
+  if failed == '1' or (state == 'delivered' and not storing) then
     redis.call('DEL', entry)
     state = false
+    if later then
+      redis.call('HSET', entry, 'reserved', 1, 'settled', settled)
+      verdict = 'later'
+    end
+  elseif storing and (state == 'delivered' or not delivers) then
+    return 'elsewhere'
+  else
+    count(state, -1)
+    count('ready', 1)
+    state = 'ready'
+    redis.call('HSET', entry, 'state', state)
+    if later then
+      redis.call('HSET', entry, 'reserved', 1)
+      redis.call('ZADD', due, settled + margin, id)
+      return 'elsewhere'
+    end
   end
 end
-if state == 'delivering' then return 'elsewhere' end
+redis.call('EXPIRE', entry, keep)
 lease = math.max(lease, tonumber(redis.call('HGET', entry, 'lease') or '0'))
-redis.call('HSET', entry, 'lease', lease)
-redis.call('EXPIRE', entry, ARGV[6])
+if verdict == 'waiting' then redis.call('HSET', entry, 'lease', lease) end
 if state == 'ready' then
-  redis.call('ZADD', due, lease + ARGV[7], id)
+  redis.call('ZADD', due, lease + margin, id)
   return 'ready'
 end
 if not state then
-  redis.call('HSET', entry, 'state', 'waiting', 'project', project, 'task', ARGV[5], 'version', ARGV[8])
+  redis.call('HSET', entry, 'state', 'waiting', 'project', project, 'task', task, 'version', version)
+  redis.call('EXPIRE', entry, keep)
   redis.call('ZADD', waiting, now, id)
   redis.call('SADD', projects, project)
-  redis.call('HINCRBY', stats, 'waiting', 1)
+  count('waiting', 1)
 end
-return 'waiting'
+return verdict
 """
 FINISH = """
 local entry, due, waiting, stats = unpack(KEYS)
 local id, now, result, failed, margin = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
 if redis.call('HGET', entry, 'state') ~= 'waiting' then return 0 end
-local lease = tonumber(redis.call('HGET', entry, 'lease') or '0')
-redis.call('HSET', entry, 'state', 'ready', 'since', now, 'result', result, 'failed', failed)
+local lease, reserved, settled = unpack(redis.call('HMGET', entry, 'lease', 'reserved', 'settled'))
+local from = reserved and settled or lease or '0'
+redis.call('HSET', entry, 'state', 'ready', 'result', result, 'failed', failed)
 redis.call('ZREM', waiting, id)
-redis.call('ZADD', due, math.max(now, lease + margin), id)
+redis.call('ZADD', due, math.max(now, from + margin), id)
 redis.call('HINCRBY', stats, 'waiting', -1)
 redis.call('HINCRBY', stats, 'ready', 1)
 if failed == '1' then redis.call('HINCRBY', stats, 'failed', 1) end
@@ -89,8 +112,9 @@ return 1
 """
 CLAIM = """
 local entry, due, waiting, stats = unpack(KEYS)
-if redis.call('HGET', entry, 'state') ~= 'ready' then return false end
-redis.call('HSET', entry, 'state', 'answered', 'since', ARGV[2])
+local state, reserved = unpack(redis.call('HMGET', entry, 'state', 'reserved'))
+if state ~= 'ready' or reserved then return false end
+redis.call('HSET', entry, 'state', 'answered', 'settled', ARGV[2])
 redis.call('ZREM', due, ARGV[1])
 redis.call('HINCRBY', stats, 'ready', -1)
 redis.call('HINCRBY', stats, 'answered', 1)
@@ -130,12 +154,25 @@ redis.call('ZREM', waiting, id)
 if outcome == 'dropped' then
   redis.call('DEL', entry)
 else
-  redis.call('HSET', entry, 'state', 'delivered', 'since', at)
-  redis.call('HDEL', entry, 'result')
+  redis.call('HSET', entry, 'state', 'delivered', 'settled', at)
+  redis.call('HDEL', entry, 'result', 'reserved')
   redis.call('EXPIRE', entry, keep)
   redis.call('HINCRBY', stats, 'delivered', 1)
 end
 """
+
+
+class Verdict(StrEnum):
+    """What becomes of a task that was asked for.
+
+    WAITING: its prediction has to be made, and waited for. READY: it is there to be claimed. LATER: it has to be made,
+    and a courier brings it. ELSEWHERE: Label Studio is getting it, or just got it, by another way.
+    """
+
+    WAITING = "waiting"
+    READY = "ready"
+    LATER = "later"
+    ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,16 +219,15 @@ class Ledger:
         )
 
     def enlist(
-        self, entry: str, *, project: int, task: int, version: str, lease: float
-    ) -> Literal["waiting", "ready", "elsewhere"]:
-        """Wants a task's prediction until ``lease``. ``waiting``: it has to be made. ``elsewhere``: Label Studio is
-        getting it, or just got it, by another way."""
+        self, entry: str, *, project: int, task: int, version: str, lease: float, delivers: bool = True
+    ) -> Verdict:
+        """Wants a task's prediction until ``lease``. ``delivers``: there is a courier."""
         with reaching_redis():
-            state: bytes = self._enlist(
+            verdict: bytes = self._enlist(
                 keys=[*self._keys(entry, project), f"{PREFIX}projects"],
-                args=[entry, project, time.time(), lease, task, KEEP_READY, MARGIN, version],
+                args=[entry, project, task, version, time.time(), lease, MARGIN, KEEP_READY, int(delivers)],
             )
-        return state.decode()  # type: ignore[return-value]
+        return Verdict(verdict.decode())
 
     def remember_ticket(self, entry: str, ticket: Ticket) -> None:
         with reaching_redis():
