@@ -1,5 +1,7 @@
 """What a labeling configuration lets maskloop do, and what it says of one that lets it do nothing."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -227,3 +229,15 @@ def test_nothing_else_than_a_bad_configuration_comes_of_garbage(text: str) -> No
     for xml in (text, f"<View>{text}</View>", f"<View><Image name='image' value='{text}'/></View>"):
         with pytest.raises(BadLabelConfig):
             LabelConfig.parse(xml)
+
+
+def test_the_demos_configuration_gives_clicks_masks_and_boxes_and_batches_labelled_masks() -> None:
+    config = LabelConfig.parse((Path(__file__).parents[2] / "label_config.xml").read_text())
+    assert [control.shape for control in config.prompts()] == [Shape.KEYPOINT, Shape.RECTANGLE]
+    for control in config.prompts():
+        assert control.labels is not None
+        for label in control.labels.all:
+            assert names(config.outputs("image", label)) == ["brush", "rectangle"]
+    (automatic,) = config.automatic_outputs("image")
+    assert (automatic.control.name, automatic.label) == ("brush", Label("Object"))
+    assert config.messages == ("message", "image")
