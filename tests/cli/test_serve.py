@@ -122,9 +122,9 @@ def test_killed_workers_and_a_killed_redis_are_replaced_and_clicks_answered(
     maskloop_serve: Serve, official_weights: Path, square: Callable[..., str], until: Callable[..., None]
 ) -> None:
     serving, click = maskloop_serve(batch_workers="0"), body(square(), 30, 40)
-    for victim in ("worker", "redis"):
+    for victim in ("worker", "redis-server"):
         children = psutil.Process(serving.process.pid).children()
-        (process,) = (child for child in children if ("worker" in child.cmdline()) == (victim == "worker"))
+        (process,) = (child for child in children if victim in (child.name(), *child.cmdline()))
         os.kill(process.pid, signal.SIGKILL)
         until(lambda: httpx.post(f"{serving.url}/predict", json=click, timeout=90).status_code == 200, timeout=90)
 

@@ -120,6 +120,35 @@ def test_a_late_failure_is_delivered_too(
     assert label_studio.versions(2) == ["model-1 failed: There is no image at … (404)"]
 
 
+def test_a_task_that_failed_is_tried_again_and_the_outcome_takes_the_failures_place(
+    start_discs: Make, batches: Make, courier: Courier, label_studio: FakeLabelStudio, until: Make
+) -> None:
+    start_discs(go=4)
+    bad, good = task(1, MISSING), task(2)
+    [failed, *_] = batches().predict(wanted(bad))
+    label_studio.store(1, failed)
+    label_studio.store(2, {**failed, "model_version": "model-1 failed: Redis is full"})
+    stored = [set(label_studio.versions(1)), set(label_studio.versions(2))]
+    assert batches().predict(wanted(bad, good), stored) == [[], []]
+    delivered = 0
+
+    def both_delivered() -> bool:
+        nonlocal delivered
+        delivered += courier.deliver_due()
+        return delivered == 2
+
+    until(both_delivered)
+    assert label_studio.versions(1) == [failed["model_version"]]
+    assert label_studio.versions(2) == [VERSION]
+
+
+def test_without_a_courier_the_same_failure_is_not_stored_twice(start_discs: Make, batches: Make) -> None:
+    start_discs(go=2)
+    alone = batches(delivers=False)
+    [failed] = alone.predict(wanted(task(1, MISSING)))
+    assert alone.predict(wanted(task(1, MISSING)), [{failed["model_version"]}]) == [[]]
+
+
 def test_a_second_retrieval_while_the_first_runs_does_not_double(
     start_discs: Make, batches: Make, redis: Redis
 ) -> None:

@@ -147,6 +147,14 @@ def test_a_failure_is_tried_again_once_it_is_stored(ledger: Ledger, monkeypatch:
     assert ledger.claim("e", 7, 1) is not None
 
 
+def test_what_takes_the_place_of_a_stored_failure_is_brought_by_a_courier(ledger: Ledger) -> None:
+    assert enlist(ledger, lease=60, replaces=True) == "later"
+    assert ledger.finish("e", 7, FAILED, failed=True)
+    assert ledger.claim("e", 7, 1) is None
+    assert enlist(ledger, lease=60, replaces=True) == "elsewhere"
+    assert enlist(ledger, "other", lease=60, replaces=True, delivers=False) == "waiting"
+
+
 def test_what_was_reserved_is_anybodys_once_label_studio_has_settled(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,12 +19,13 @@ app = typer.Typer(
 
 class Command(NamedTuple):
     """attribute: of the module, an application or a function. made_with: what of ``wiring`` the function is given to
-    make the command."""
+    make the command. hidden: for other commands alone."""
 
     summary: str
     module: str
     attribute: str
     made_with: str = ""
+    hidden: bool = False
 
 
 COMMANDS = {
@@ -32,6 +33,7 @@ COMMANDS = {
         "Answer Label Studio: HTTP server, workers and, unless one is named, a Redis.", "serve", "command"
     ),
     "worker": Command("Do the jobs of one queue, for a server here or elsewhere.", "worker", "command"),
+    "housekeeping": Command("What goes on beside the server.", "housekeeping", "command", hidden=True),
     "weights": Command("Fetch and verify the official weights.", "weights", "app"),
     "demo": Command("A Label Studio of its own with masks, to look at or to check.", "demo", "demo"),
     "annotate": Command("Photos in; COCO, YOLO or Label Studio files out.", "annotate", "command", "make_annotator"),
@@ -59,7 +61,7 @@ def mount(name: str, command: Command) -> None:
     """What follows the name goes to the sub-command as it is."""
     passed_on = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
-    @app.command(name, help=command.summary, context_settings=passed_on)
+    @app.command(name, help=command.summary, hidden=command.hidden, context_settings=passed_on)
     def run(context: typer.Context) -> None:
         try:
             load(command)(args=context.args, prog_name=f"maskloop {name}")

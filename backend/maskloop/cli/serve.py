@@ -17,11 +17,11 @@ from types import FrameType
 import typer
 import uvicorn
 
+from maskloop.cli.housekeeping import Task, running
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import as_environment, with_settings
-from maskloop.cli.schedule import keep_to, local_time, times
+from maskloop.cli.schedule import local_time, times
 from maskloop.cli.versions import version_in_service
-from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
 from maskloop.dispatch.private_redis import PrivateRedis, private_directory
@@ -30,28 +30,23 @@ from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.labelstudio.api import LabelStudioApi
-from maskloop.labelstudio.connect import can_deliver, connect_backend, connect_courier
-from maskloop.learning.orders import follow_reviews, order_all
-from maskloop.learning.store import open_store
+from maskloop.labelstudio.connect import can_deliver, connect_backend
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
 from maskloop.server.webhooks import Webhooks
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
+MASKLOOP = [sys.executable, "-m", "maskloop.cli.main"]
 GRACE = 15
 """Seconds that requests, and then jobs under way, may take to end."""
 KEEP_ALIVE = 75
 """Seconds that an idle connection of Label Studio's is kept."""
-FEEDBACK_PAUSE = 1.0
 PATIENCE = 30.0
 """Seconds after which it is said that the workers are still loading the model."""
 NO_LABEL_STUDIO = (
     "not set: uploads can't be read, and late predictions not delivered (MASKLOOP_LABEL_STUDIO_URL, _API_KEY)"
 )
-
-Task = Callable[[threading.Event], None]
-"""Goes on until the event is set."""
 
 log = logging.getLogger("maskloop.serve")
 
@@ -64,7 +59,8 @@ def serve(settings: Settings) -> None:
     workers = workers_wanted(settings)
     if any(workers.values()):
         verified_path(settings.weights_dir)
-    left = times(settings.train_schedule, local_time) if settings.train_schedule else None
+    if settings.train_schedule:
+        times(settings.train_schedule, local_time)
     with ExitStack() as stack:
         listener = stack.enter_context(listening(settings.host, settings.port))
         private = settings.redis_url is None
@@ -78,19 +74,9 @@ def serve(settings: Settings) -> None:
         stack.enter_context(Supervisor(children(settings, workers), grace=GRACE, on_death=partial(declare_dead, redis)))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         version = version_in_service(settings)
-        store = open_store(settings)
-        backend = connect_backend(settings, version=version, feedback=store)
+        backend = connect_backend(settings, version=version)
         stack.callback(backend.close)
-        dispatcher = Dispatcher(redis, {})
-        follow = partial(follow_reviews, store, dispatcher, settings.train_every)
-        background: list[Task] = [
-            partial(keep_to, lambda: FEEDBACK_PAUSE, follow),
-            partial(_announce, settings, private, version),
-        ]
-        if left:
-            background.append(partial(keep_to, left, partial(order_all, store, dispatcher)))
-        if courier := connect_courier(settings):
-            background.append(courier.run)
+        background: list[Task] = [partial(_announce, settings, private, version)]
         guard = Guard.from_settings(settings)
         if webhooks := _webhooks(settings, guard):
             background.append(webhooks.run)
@@ -126,14 +112,14 @@ def workers_wanted(settings: Settings) -> dict[QueueName, int]:
 
 
 def children(settings: Settings, workers: Mapping[QueueName, int]) -> list[Child]:
-    """The worker processes. Those of one queue share the cores; the queues take turns by their workers' niceness."""
+    """The processes beside the server. The workers of one queue share the cores, the queues take turns by niceness."""
     found = []
     for queue, count in workers.items():
         threads = settings.threads or max(1, available_threads() // max(1, count))
         environment = as_environment(settings.model_copy(update={"threads": threads}))
-        command = [sys.executable, "-m", "maskloop.cli.main", "worker", "--queue", queue.value]
+        command = [*MASKLOOP, "worker", "--queue", queue.value]
         found += [Child(f"{queue} worker {number}", command, environment) for number in range(1, count + 1)]
-    return found
+    return [*found, Child("housekeeping", [*MASKLOOP, "housekeeping"], as_environment(settings))]
 
 
 @contextmanager
@@ -148,21 +134,6 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
-
-
-@contextmanager
-def running(tasks: Sequence[Task]) -> Iterator[None]:
-    """Each task in a thread of its own."""
-    stop = threading.Event()
-    threads = [threading.Thread(target=task, args=(stop,), daemon=True) for task in tasks]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(GRACE)
 
 
 def _announce(settings: Settings, private: bool, version: Callable[[], str], stop: threading.Event) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -20,7 +20,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Cancelled, Ticket
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
-from maskloop.labelstudio.failures import failed_prediction
+from maskloop.labelstudio.failures import failed_prediction, failed_prefix
 from maskloop.labelstudio.handlers import Segmenter, pre_annotate
 from maskloop.labelstudio.ledger import Ledger, Verdict
 from maskloop.sam.automatic import AutomaticSettings
@@ -39,11 +39,13 @@ log = logging.getLogger("maskloop.batch")
 
 @dataclass
 class _Asked:
-    """One task of a request. ``ticket`` is None if there is nothing to wait for."""
+    """One task of a request. ``stored``: the versions it has predictions of. ``ticket`` is None if there is nothing
+    to wait for."""
 
     payload: Json
     entry: str
     project: int
+    stored: Set[str] = frozenset()
     ticket: Ticket | None = None
     answer: Json | None = field(default=None, repr=False)
 
@@ -57,19 +59,21 @@ class Batches:
         self._deadline = deadline
         self._delivers = delivers
 
-    def predict(self, payloads: Sequence[Json]) -> list[Json | list[Json]]:
+    def predict(self, payloads: Sequence[Json], stored: Sequence[Set[str]] | None = None) -> list[Json | list[Json]]:
         """A prediction for each payload (see :func:`~maskloop.labelstudio.handlers.payload_of`), in their order, or
-        an empty list where Label Studio gets it later, or just got it.
+        an empty list where Label Studio gets it later, or just got it. ``stored``: the versions of the predictions
+        that each task has in Label Studio. Where one tells of a failure, a courier puts the new one in its place.
 
         Raises QueueUnavailable or QueueFull if not even one task can be taken on.
         """
         end = time.time() + self._patience(len(payloads))
-        asked = [self._asked(payload) for payload in payloads]
+        known = stored or [frozenset[str]()] * len(payloads)
+        asked = [self._asked(payload, versions) for payload, versions in zip(payloads, known, strict=True)]
         self._submit(asked, end)
         self._wait(asked, end)
         self._collect(asked)
         self._leave([one for one in asked if one.answer is None and one.ticket is not None])
-        return [[] if one.answer is None else one.answer for one in asked]
+        return [[] if one.answer is None or one.answer["model_version"] in one.stored else one.answer for one in asked]
 
     def _patience(self, tasks: int) -> float:
         """Seconds to wait. One task alone is what Label Studio asks for when somebody opens it, and the page stays
@@ -77,17 +81,24 @@ class Batches:
         behind_others = tasks == 1 and self._delivers and self._ledger.count_waiting() > 0
         return min(self._deadline, OPENING) if behind_others else self._deadline
 
-    def _asked(self, payload: Json) -> _Asked:
+    def _asked(self, payload: Json, stored: Set[str]) -> _Asked:
         project, task = payload["project"], payload["task"]["id"]
         if project is None or task is None:
             return _Asked(payload, uuid4().hex, NOBODY)
-        return _Asked(payload, identity(payload), project)
+        return _Asked(payload, identity(payload), project, stored)
 
     def _submit(self, asked: Sequence[_Asked], end: float) -> None:
         for number, one in enumerate(asked):
             task, version = one.payload["task"]["id"] or 0, one.payload["version"]
+            failed_before = any(stored.startswith(failed_prefix(version)) for stored in one.stored)
             verdict = self._ledger.enlist(
-                one.entry, project=one.project, task=task, version=version, lease=end, delivers=self._delivers
+                one.entry,
+                project=one.project,
+                task=task,
+                version=version,
+                lease=end,
+                delivers=self._delivers,
+                replaces=failed_before,
             )
             if verdict in (Verdict.READY, Verdict.ELSEWHERE):
                 continue

@@ -49,7 +49,7 @@ ENLIST = """
 local entry, due, waiting, stats, projects = unpack(KEYS)
 local id, project, task, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now, lease, margin = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local keep, delivers = ARGV[8], ARGV[9] == '1'
+local keep, delivers, replaces = ARGV[8], ARGV[9] == '1', ARGV[9] == '1' and ARGV[10] == '1'
 local state, failed, settled, reserved = unpack(redis.call('HMGET', entry, 'state', 'failed', 'settled', 'reserved'))
 local storing = now < tonumber(settled or '0')
 local function count(what, by) redis.call('HINCRBY', stats, what, by) end
@@ -79,6 +79,15 @@ if state == 'answered' or state == 'delivered' then
       return 'elsewhere'
     end
   end
+end
+if replaces then
+  settled = storing and settled or now
+  redis.call('HSET', entry, 'reserved', 1, 'settled', settled)
+  if state == 'ready' then
+    redis.call('ZADD', due, settled + margin, id)
+    return 'elsewhere'
+  end
+  verdict = 'later'
 end
 redis.call('EXPIRE', entry, keep)
 lease = math.max(lease, tonumber(redis.call('HGET', entry, 'lease') or '0'))
@@ -219,13 +228,23 @@ class Ledger:
         )
 
     def enlist(
-        self, entry: str, *, project: int, task: int, version: str, lease: float, delivers: bool = True
+        self,
+        entry: str,
+        *,
+        project: int,
+        task: int,
+        version: str,
+        lease: float,
+        delivers: bool = True,
+        replaces: bool = False,
     ) -> Verdict:
-        """Wants a task's prediction until ``lease``. ``delivers``: there is a courier."""
+        """Wants a task's prediction until ``lease``. ``delivers``: there is a courier. ``replaces``: Label Studio has
+        one that tells of a failure; a courier alone can take it away."""
         with reaching_redis():
+            flags = [int(delivers), int(replaces)]
             verdict: bytes = self._enlist(
                 keys=[*self._keys(entry, project), f"{PREFIX}projects"],
-                args=[entry, project, task, version, time.time(), lease, MARGIN, KEEP_READY, int(delivers)],
+                args=[entry, project, task, version, time.time(), lease, MARGIN, KEEP_READY, *flags],
             )
         return Verdict(verdict.decode())
 

@@ -113,7 +113,7 @@ class Backend:
         payloads = [
             payload_of(request.project_id, task, request.label_config, options, version) for task in request.tasks
         ]
-        return {"results": self._batches.predict(payloads)}
+        return {"results": self._batches.predict(payloads, [task.stored_versions for task in request.tasks])}
 
     def webhook(self, payload: bytes) -> Json:
         """``POST /webhook``: the event is kept when this returns, and training that it starts is in its queue.

@@ -37,11 +37,20 @@ def faults(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors()[:5])
 
 
+class StoredPrediction(Wire):
+    model_version: Annotated[str, _none_is("")] = ""
+
+
 class Task(Wire):
-    """``id`` is missing only where a task isn't stored in Label Studio."""
+    """``id`` is missing only where a task isn't stored in Label Studio. ``predictions``: what it has there already."""
 
     id: int | None = None
     data: Json
+    predictions: Annotated[tuple[StoredPrediction, ...], _none_is(())] = Field(default=(), exclude=True)
+
+    @property
+    def stored_versions(self) -> frozenset[str]:
+        return frozenset(prediction.model_version for prediction in self.predictions)
 
 
 class ContextResult(Wire):

@@ -1,0 +1,68 @@
+"""What goes on beside answering: feedback into the database, training when it is due, late predictions delivered.
+
+A process of its own: in the server's, each of its turns would hold up the clicks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from maskloop.cli.logs import log_to_stderr
+from maskloop.cli.options import with_settings
+from maskloop.cli.schedule import keep_to, local_time, times
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.queues import connect
+from maskloop.labelstudio.connect import connect_courier, redis_url
+from maskloop.learning.orders import follow_reviews, order_all
+from maskloop.learning.store import open_store
+from maskloop.settings import Settings
+
+NICENESS = 5
+"""Clicks come first."""
+FEEDBACK_PAUSE = 1.0
+GRACE = 10.0
+
+Task = Callable[[threading.Event], None]
+"""Goes on until the event is set."""
+
+
+def keep_house(settings: Settings) -> None:
+    """Started by `maskloop serve`, beside the server, until told to stop."""
+    log_to_stderr(settings.log_level)
+    os.nice(NICENESS)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store, dispatcher = open_store(settings), Dispatcher(connect(redis_url(settings)), {})
+    follow = partial(follow_reviews, store, dispatcher, settings.train_every)
+    tasks: list[Task] = [partial(keep_to, lambda: FEEDBACK_PAUSE, follow)]
+    if settings.train_schedule:
+        left = times(settings.train_schedule, local_time)
+        tasks.append(partial(keep_to, left, partial(order_all, store, dispatcher)))
+    if courier := connect_courier(settings):
+        tasks.append(courier.run)
+    with running(tasks):
+        stop.wait()
+
+
+command = with_settings(keep_house)
+
+
+@contextmanager
+def running(tasks: Sequence[Task]) -> Iterator[None]:
+    """Each task in a thread of its own."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=task, args=(stop,), daemon=True) for task in tasks]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(GRACE)
