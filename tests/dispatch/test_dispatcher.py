@@ -81,10 +81,17 @@ def test_without_redis_a_click_is_told_so(tmp_path: Path) -> None:
         click(nowhere, "echo")
 
 
-def test_without_a_worker_a_click_is_told_so_at_once(dispatcher: Dispatcher, redis: Redis) -> None:
+def test_without_a_worker_a_click_is_told_so(dispatcher: Dispatcher, redis: Redis) -> None:
     with pytest.raises(QueueUnavailable, match="maskloop worker --queue interactive"):
-        click(dispatcher, "echo")
+        click(dispatcher, "echo", deadline=0.2)
     assert overview(redis)[CLICKS].waiting == 0
+
+
+def test_a_click_waits_for_a_worker_that_is_on_its_way(dispatcher: Dispatcher, start_workers: StartWorkers) -> None:
+    with ThreadPoolExecutor() as pool:
+        ticket = pool.submit(click, dispatcher, "echo", 1)
+        start_workers()
+        assert dispatcher.wait(ticket.result()) == 1
 
 
 def test_what_keeps_the_worker_from_starting_is_told(

@@ -42,6 +42,10 @@ LOOK = 1.0
 PATIENCE = 15
 """Looks in a row that find nobody before waiting ends: workers may be replaced by new ones that take a while."""
 RECONNECT_PAUSE = 0.1
+REPLACEMENT = 5.0
+"""Seconds for which a job with a deadline waits for a worker to begin, up to half the time it has: the only one may
+be on its way to be replaced."""
+REPLACEMENT_PAUSE = 0.05
 RETRIES = 1
 """Times that a job is tried again after its worker died."""
 
@@ -123,26 +127,29 @@ class Dispatcher:
             Replaced, one that runs goes on. ``join`` keeps the first: while it waits or runs, its ticket is returned
             and nothing is added.
 
-        Raises QueueFull; QueueUnavailable when no worker listens to ``queue``, or the error that keeps it from
-        starting.
+        Raises QueueFull; QueueUnavailable when no worker listens to ``queue``, nor does soon, or the error that keeps
+        it from starting.
         """
+        patience = time.monotonic() + min(REPLACEMENT, (deadline or 0) / 2)
         target = self._queues[queue]
         due = None if deadline is None else time.time() + deadline
         lifetime = -1 if deadline is None else max(1, ceil(deadline))
         job = _job(kind, payload, target, due)
+        keys = [job.key, target.key, target.workers_key, target.failure_key, target.latest_key(key or "")]
+        args = [
+            job.id,
+            lifetime,
+            self._limits.get(queue, -1),
+            on_same_key if key else "",
+            REPLACED,
+            RESULT_TTL,
+            *_fields(job),
+        ]
         with reaching_redis():
-            verdict, detail = self._submit(
-                keys=[job.key, target.key, target.workers_key, target.failure_key, target.latest_key(key or "")],
-                args=[
-                    job.id,
-                    lifetime,
-                    self._limits.get(queue, -1),
-                    on_same_key if key else "",
-                    REPLACED,
-                    RESULT_TTL,
-                    *_fields(job),
-                ],
-            )
+            verdict, detail = self._submit(keys=keys, args=args)
+            while verdict == b"no_worker" and not detail and time.monotonic() < patience:
+                time.sleep(REPLACEMENT_PAUSE)
+                verdict, detail = self._submit(keys=keys, args=args)
         if verdict == b"full":
             raise QueueFull(
                 f"{detail.decode()} jobs wait in the {queue} queue already.", "Try again soon, or start more workers."
