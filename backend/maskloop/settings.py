@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     interactive_workers: int = Field(1, ge=0, description="Workers that answer clicks.")
     batch_workers: int = Field(1, ge=0, description="Workers that pre-annotate.")
     train_workers: int = Field(1, ge=0, description="Workers that train.")
+    encode_ahead: int = Field(
+        8, ge=0, description="Tasks after the one that somebody works on, whose images are encoded ahead of clicks."
+    )
     click_deadline: float = Field(10.0, gt=0, description="A click is answered, or told so, within this time.")
     batch_deadline: float = Field(
         85.0, gt=0, description="A batch is answered within this time; Label Studio gives up after 100."

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import skimage
 from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
 
 from maskloop.demo.label_studio import LabelStudio
 from maskloop.geometry import label_studio_rle
@@ -103,6 +104,12 @@ class Server:
         """Predictions that are still to be made or brought to Label Studio."""
         tally = httpx.get(f"{self.url}/health").json()["batches"]["projects"][str(project)]
         return int(tally["waiting"] + tally["ready"])
+
+    def jobs_done(self, kind: str) -> float:
+        """By the workers that live."""
+        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
+        samples = [sample for family in families for sample in family.samples if sample.name == "maskloop_jobs_total"]
+        return sum(one.value for one in samples if one.labels["kind"] == kind and one.labels["outcome"] == "ok")
 
     def annotation(self, annotation: int) -> Annotation | None:
         """What the feedback store has of it."""

@@ -133,6 +133,15 @@ def test_a_submitted_annotation_reaches_the_feedback_store(
     until(lambda: maskloop_server.annotation(annotation) is not None)
 
 
+def test_the_next_photos_are_encoded_while_the_first_is_clicked(
+    connected: Connect, maskloop_server: Server, until: Until
+) -> None:
+    before = maskloop_server.jobs_done("encode")
+    project = connected(maskloop_server, [photo_file(name) for name in ("coffee.png", "rocket.jpg", "chelsea.png")])
+    project.interact(min(task["id"] for task in project.tasks()), click(COFFEE))
+    until(lambda: maskloop_server.jobs_done("encode") >= before + 2)
+
+
 def test_a_legacy_token_reads_uploaded_images_too(serve: Serve, connected: Connect, login: Login) -> None:
     with serve(login.legacy_token, batch_workers=0) as server:
         project = connected(server, [photo_file("coffee.png")])

@@ -11,7 +11,7 @@ from labelstudio.discs import DiscSegmenter
 from maskloop.dispatch.executor import Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.worker import run_worker
-from maskloop.labelstudio import batch, handlers
+from maskloop.labelstudio import ahead, batch, handlers
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.service import KIND
 from maskloop.sam.automatic import AutomaticSettings
@@ -32,11 +32,16 @@ def main(url: str, queue: str) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().everything(reference, settings)
 
+        def prefetch(self, reference: str) -> bool:
+            redis.rpush("encoded", reference)
+            return super().prefetch(reference)
+
     def build() -> Service:
         segmenter = Segmenter()
         return Service(
             {
                 batch.KIND: batch.handler(segmenter, Ledger(redis)),
+                ahead.KIND: ahead.handler(lambda _: segmenter),
                 KIND: lambda payload, _: handlers.click(segmenter, payload),
             }
         )

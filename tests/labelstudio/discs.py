@@ -76,6 +76,10 @@ class DiscSegmenter:
         self._load(reference)
         return Embedding(np.zeros((256, 64, 64), np.float16), ImageSize(HEIGHT, WIDTH))
 
+    def prefetch(self, reference: str) -> bool:
+        self._load(reference)
+        return True
+
     def everything(self, reference: str, settings: AutomaticSettings) -> list[Mask]:
         self._load(reference)
         self.settings.append(settings)

@@ -1,4 +1,4 @@
-"""The part of Label Studio's API that keeps predictions, in memory."""
+"""The part of Label Studio's API that keeps predictions and hands out tasks, in memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from maskloop.labelstudio.api import LabelStudioApi
 
 @dataclass
 class FakeLabelStudio:
-    """``status`` other than 200 is the answer to everything; ``gone`` tasks are refused with 404."""
+    """``tasks``: without annotations, in the order of each column, of every project. ``status`` other than 200 is the
+    answer to everything; ``gone`` tasks are refused with 404."""
 
     predictions: dict[int, dict[str, Any]] = field(default_factory=dict)
     status: int = 200
     gone: set[int] = field(default_factory=set)
+    tasks: dict[str, list[int]] = field(default_factory=dict)
+    project: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def api(self) -> LabelStudioApi:
@@ -36,6 +39,13 @@ class FakeLabelStudio:
     def versions(self, task: int) -> list[str]:
         return [one["model_version"] for one in self.of(task)]
 
+    def open_tasks(self, params: httpx.QueryParams) -> list[dict[str, Any]]:
+        query = json.loads(params["query"])
+        [column], [_, *after] = query["ordering"], query["filters"]["items"]
+        least = after[0]["value"] if after else 0
+        wanted = [number for number in self.tasks[column] if number > least][: int(params["page_size"])]
+        return [{"id": number, "data": {"image": f"/data/upload/1/{number}.jpg"}} for number in wanted]
+
     def answer(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["Authorization"] == f"Token {'0' * 40}"
         if self.status != 200:
@@ -49,6 +59,10 @@ class FakeLabelStudio:
                     return httpx.Response(404, json={"detail": "Not found."})
                 self.store(body.pop("task"), body)
                 return httpx.Response(201, json={"id": len(self.predictions)})
+            case "GET", path if path.startswith("/api/projects/"):
+                return httpx.Response(200, json=self.project)
+            case "GET", "/api/tasks/":
+                return httpx.Response(200, json={"tasks": self.open_tasks(request.url.params)})
             case "DELETE", path if path.startswith("/api/predictions/"):
                 with self._lock:
                     self.predictions[int(path.split("/")[3])] = {}

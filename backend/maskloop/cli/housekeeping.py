@@ -1,4 +1,5 @@
-"""What goes on beside answering: feedback into the database, training when it is due, late predictions delivered.
+"""What goes on beside answering: feedback into the database, training when it is due, late predictions delivered, the
+next images encoded.
 
 A process of its own: in the server's, each of its turns would hold up the clicks.
 """
@@ -15,9 +16,10 @@ from functools import partial
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.cli.schedule import keep_to, local_time, times
+from maskloop.cli.versions import version_in_service
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
-from maskloop.labelstudio.connect import connect_courier, redis_url
+from maskloop.labelstudio.connect import connect_ahead, connect_courier, redis_url
 from maskloop.learning.orders import follow_reviews, order_all
 from maskloop.learning.store import open_store
 from maskloop.settings import Settings
@@ -46,6 +48,8 @@ def keep_house(settings: Settings) -> None:
         tasks.append(partial(keep_to, left, partial(order_all, store, dispatcher)))
     if courier := connect_courier(settings):
         tasks.append(courier.run)
+    if ahead := connect_ahead(settings, version_in_service(settings)):
+        tasks.append(ahead.run)
     with running(tasks):
         stop.wait()
 

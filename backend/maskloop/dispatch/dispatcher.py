@@ -54,7 +54,8 @@ OnSameKey = Literal["replace", "join"]
 SUBMIT = """
 -- KEYS: the job's hash, queue, workers of the queue, failure of the queue, newest job of the key
 -- ARGV: job id, seconds to live or -1, most that may wait or -1, "replace", "join" or "", outcome of a replaced job,
---       seconds to keep that outcome, then the fields and values of the job's hash
+--       seconds to keep that outcome, "LPUSH" to go before all that wait or "RPUSH" behind, then the fields and
+--       values of the job's hash
 local job, queue, workers, failure, latest = unpack(KEYS)
 local id, ttl, most, on_same_key = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
@@ -80,9 +81,9 @@ end
 local waiting = redis.call('LLEN', queue)
 if most >= 0 and waiting >= most then return {'full', tostring(waiting)} end
 
-redis.call('HSET', job, unpack(ARGV, 7))
+redis.call('HSET', job, unpack(ARGV, 8))
 redis.call('SADD', 'rq:queues', queue)
-redis.call('RPUSH', queue, id)
+redis.call(ARGV[7], queue, id)
 if on_same_key ~= '' then redis.call('SET', latest, id) end
 if ttl > 0 then
   redis.call('EXPIRE', job, ttl)
@@ -118,8 +119,9 @@ class Dispatcher:
         deadline: float | None,
         key: str | None = None,
         on_same_key: OnSameKey = "replace",
+        first: bool = False,
     ) -> Ticket:
-        """Puts a job at the end of ``queue``.
+        """Puts a job at the end of ``queue``, or before all that wait there if ``first``.
 
         deadline: seconds from now after which nobody wants the result: the job isn't begun any more, and is
             interrupted if it runs. None: it may take as long as it takes.
@@ -143,6 +145,7 @@ class Dispatcher:
             on_same_key if key else "",
             REPLACED,
             RESULT_TTL,
+            "LPUSH" if first else "RPUSH",
             *_fields(job),
         ]
         with reaching_redis():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -61,6 +62,20 @@ class LabelStudioApi:
             seen, page = seen + len(answer["tasks"]), page + 1
             if not answer["tasks"] or seen >= answer["total"]:
                 return
+
+    def open_tasks(
+        self, project: int, *, count: int, after: int | None = None, ordering: str = "tasks:id"
+    ) -> list[JSON]:
+        """Up to ``count`` tasks that nobody annotated yet, with ``id`` and ``data``, in the order of a column of the
+        Data Manager. ``after``: those with a larger id alone."""
+        items: list[JSON] = [
+            {"filter": "filter:tasks:completed_at", "operator": "empty", "type": "Datetime", "value": True}
+        ]
+        if after is not None:
+            items.append({"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after})
+        query = {"filters": {"conjunction": "and", "items": items}, "ordering": [ordering]}
+        params = {"project": project, "fields": "task_only", "page_size": count, "query": json.dumps(query)}
+        return list(self._json("GET", "/api/tasks/", params=params)["tasks"])
 
     def task(self, task: int) -> JSON:
         """``GET /api/tasks/{id}/``."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.errors import QueueUnavailable
+from maskloop.labelstudio.ahead import Ahead, Visits
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.ledger import Ledger
@@ -42,11 +43,23 @@ def connect_courier(settings: Settings) -> Courier | None:
     """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
     if not can_deliver(settings):
         return None
+    redis = connect(redis_url(settings))
+    return Courier(Ledger(redis), Dispatcher(redis, {}), _api(settings))
+
+
+def connect_ahead(settings: Settings, version: Callable[[], str]) -> Ahead | None:
+    """None if nothing is to be encoded ahead, or nobody can be asked what comes next."""
+    if not can_deliver(settings) or not settings.encode_ahead:
+        return None
+    redis = connect(redis_url(settings))
+    dispatcher = Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks})
+    return Ahead(Visits(redis), dispatcher, _api(settings), version=version, count=settings.encode_ahead)
+
+
+def _api(settings: Settings) -> LabelStudioApi:
     assert settings.label_studio_url is not None
     assert settings.label_studio_api_key is not None
-    redis = connect(redis_url(settings))
-    api = LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
-    return Courier(Ledger(redis), Dispatcher(redis, {}), api)
+    return LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
 
 
 def can_deliver(settings: Settings) -> bool:

@@ -34,6 +34,8 @@ class Segmenter(Protocol):
 
     def embedding(self, reference: str) -> Embedding: ...
 
+    def prefetch(self, reference: str) -> bool: ...
+
     def everything(self, reference: str, settings: AutomaticSettings) -> Iterable[Mask]:
         """Best first."""
         ...
@@ -106,6 +108,14 @@ def pre_annotate(segmenter: Segmenter, payload: Json, automatic: AutomaticSettin
             'Lower extra_params {"automatic": {"pred_iou_thresh": ...}}, or see maskloop_output in the configuration.',
         )
     return prediction(found, work.version)
+
+
+def prefetch(segmenter: Segmenter, payload: Json) -> int:
+    """Encodes the images of the payload's task that aren't yet; returns how many. Raises what the image raises."""
+    work = Work.read(payload)
+    tags = LabelConfig.parse(work.label_config).images.values()
+    references = [reference_of(work, text) for tag in tags for text in tag.references(work.task.data)]
+    return sum(segmenter.prefetch(reference) for reference in references)
 
 
 def prediction(result: Sequence[Region], version: str) -> Json:

@@ -22,6 +22,7 @@ from redis import Redis
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import BadRequest, MaskloopError
+from maskloop.labelstudio.ahead import Visit, Visits
 from maskloop.labelstudio.batch import Batches
 from maskloop.labelstudio.failures import message, message_of
 from maskloop.labelstudio.handlers import payload_of, prediction
@@ -75,6 +76,7 @@ class Backend:
     ) -> None:
         self._dispatcher = dispatcher
         self._projects = Projects(redis)
+        self._visits = Visits(redis)
         self._ledger = Ledger(redis)
         self._batches = Batches(dispatcher, self._ledger, deadline=patience.batch, delivers=delivers)
         self._version = version
@@ -93,6 +95,7 @@ class Backend:
         Options.read(request.extra_params)
         if request.project_id is not None:
             self._projects.remember(request.project_id, request.extra_params)
+            self._visits.note(Visit(request.project_id, None))
         return {"model_version": self._version()}
 
     def versions(self) -> Json:
@@ -178,6 +181,8 @@ class Backend:
             deadline=self._patience.click,
             key=f"{request.project_id}:{task.id}:{click.key}" if click.key else None,
         )
+        if request.project_id is not None and task.id is not None:
+            self._visits.note(Visit(request.project_id, task.id))
         made: Json = self._dispatcher.wait(ticket)
         self._notes.submit(self._note, request, made)
         return {**made, "result": [*made["result"], *message(config)]}
