@@ -36,33 +36,10 @@ def test_boxes_are_around_the_pixels() -> None:
     assert FOUND.boxes.tolist() == [[8, 6, 17, 15], [2, 2, 19, 19], [20, 6, 29, 15]]
 
 
-def test_the_smallest_mask_at_the_clicks_answers() -> None:
-    assert FOUND.smallest_mask_at([(12, 10)]) == 0
-    assert FOUND.smallest_mask_at([(12.9, 10.2), (4, 10)]) == 1
-    assert FOUND.smallest_mask_at([(24, 10)]) == 2
-
-
-def test_a_click_in_the_box_but_off_the_mask_is_not_on_it() -> None:
-    assert FOUND.smallest_mask_at([(2.5, 2.5)]) is None
-    assert FOUND.smallest_box_around([(2.5, 2.5)]) == 1
-
-
-def test_the_smallest_box_around_two_clicks_answers() -> None:
-    assert FOUND.smallest_box_around([(8, 6), (16, 14)]) == 0
-    assert FOUND.smallest_box_around([(3, 3), (16, 14)]) == 1
-
-
-@pytest.mark.parametrize("points", [[], [(12, 10), (24, 10)], [(-1, 10)], [(30, 10)], [(12, 20)]])
-def test_clicks_that_no_proposal_holds_get_none(points: list) -> None:
-    assert FOUND.smallest_mask_at(points) is None
-    assert FOUND.smallest_box_around(points) is None
-
-
 def test_no_proposals_are_proposals_too() -> None:
     nothing = Proposals.from_bytes(Proposals.of([], SIZE).to_bytes())
     assert len(nothing) == 0
     assert list(nothing) == []
-    assert nothing.smallest_mask_at([(1, 1)]) is None
 
 
 def test_chosen_ones_keep_what_belongs_to_them() -> None:

@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 from maskloop.geometry import boxes
 from maskloop.sam.values import ImageSize, Mask
 
-Points = Sequence[tuple[float, float]] | NDArray[np.float32]
-"""x, y in pixels of the original image."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposals:
@@ -58,7 +55,7 @@ class Proposals:
         """The mask at the image's size."""
         x0, y0, x1, y1 = self.boxes[index]
         pixels = np.zeros(self.size, bool)
-        pixels[y0:y1, x0:x1] = self._cutout(index)
+        pixels[y0:y1, x0:x1] = self.cutout(index)
         return Mask(pixels, float(self.scores[index]))
 
     def chosen(self, indices: Sequence[int] | NDArray[np.intp]) -> Self:
@@ -68,22 +65,11 @@ class Proposals:
             self, boxes=self.boxes[indices], areas=self.areas[indices], scores=self.scores[indices], cutouts=cutouts
         )
 
-    def smallest_mask_at(self, points: Points) -> int | None:
-        """Index of the mask of fewest pixels that all points lie on; None if there is none, or no point."""
-        places = np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(int)
-        candidates = self._boxes_around(places)
-        for index in candidates[np.argsort(self.areas[candidates], kind="stable")]:
-            x, y = (places - self.boxes[index, :2]).T
-            if self._cutout(index)[y, x].all():
-                return int(index)
-        return None
-
-    def smallest_box_around(self, points: Points) -> int | None:
-        """Index of the mask whose box is the smallest that holds all points; None if there is none, or no point."""
-        candidates = self._boxes_around(np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(int))
-        if not candidates.size:
-            return None
-        return int(candidates[boxes.area(self.boxes[candidates]).argmin()])
+    def cutout(self, index: int) -> NDArray[np.bool_]:
+        """The mask inside its box."""
+        x0, y0, x1, y1 = self.boxes[index]
+        bits = np.frombuffer(zlib.decompress(self.cutouts[index]), np.uint8)
+        return np.unpackbits(bits, count=(y1 - y0) * (x1 - x0)).reshape(y1 - y0, x1 - x0).view(bool)
 
     def to_bytes(self) -> bytes:
         """A NumPy archive (.npz) that ``from_bytes`` reads."""
@@ -115,18 +101,6 @@ class Proposals:
         if len(counts) > 1 or sum(map(len, cutouts)) != len(bits):
             raise ValueError("an archive of proposals whose parts don't fit")
         return proposals
-
-    def _boxes_around(self, places: NDArray[np.int_]) -> NDArray[np.intp]:
-        """Indices of the boxes that hold all of these pixels (N, 2)."""
-        if not len(places):
-            return np.zeros(0, np.intp)
-        inside = (self.boxes[:, :2] <= places.min(axis=0)) & (places.max(axis=0) < self.boxes[:, 2:])
-        return np.flatnonzero(inside.all(axis=1))
-
-    def _cutout(self, index: int) -> NDArray[np.bool_]:
-        x0, y0, x1, y1 = self.boxes[index]
-        bits = np.frombuffer(zlib.decompress(self.cutouts[index]), np.uint8)
-        return np.unpackbits(bits, count=(y1 - y0) * (x1 - x0)).reshape(y1 - y0, x1 - x0).view(bool)
 
 
 def _cut(mask: Mask) -> tuple[tuple[int, int, int, int], int, float, bytes]:
