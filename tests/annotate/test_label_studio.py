@@ -48,6 +48,14 @@ def test_a_label_of_one_control_alone_goes_there_alone(make_photo: MakePhoto) ->
     assert [region["from_name"] for region in task["predictions"][0]["result"]] == ["brush"]
 
 
+def test_controls_that_are_for_clicks_get_none_and_those_for_batches_do(make_photo: MakePhoto) -> None:
+    config = CATS_AND_DOGS.replace('name="brush"', 'name="brush" maskloop_output="batch"').replace(
+        'name="box"', 'name="box" maskloop_output="click"'
+    )
+    [task] = tasks([make_photo("a.jpg", (6, 4, 36, 24), label="Dog")], config)
+    assert [region["from_name"] for region in task["predictions"][0]["result"]] == ["brush"]
+
+
 def test_automatic_masks_have_the_only_label_or_none_for_the_annotator_to_choose(make_photo: MakePhoto) -> None:
     assert Target.of(config_for(["Thing"])).label() == "Thing"
     two = config_for(["Cat", "Dog"])

@@ -305,6 +305,30 @@ class TestEverything:
             found.append(segmenter.everything(A, self.SETTINGS))
         assert not np.array_equal(found[0][0].pixels, found[1][0].pixels)
 
+    def test_are_picked_from_once_they_are_there_and_by_no_work(
+        self, make: Make, picture: Picture, fake: SimpleNamespace
+    ) -> None:
+        picture("a.png", 1, height=64, width=64)
+        engine = fake.FakeEngine()
+        segmenter = make(engine)
+        assert segmenter.picker(A, self.SETTINGS) is None
+        assert not engine.encoded
+        proposals = make().everything(A, self.SETTINGS)
+        picker = segmenter.picker(A, self.SETTINGS)
+        assert picker is not None
+        assert picker is segmenter.picker(A, self.SETTINGS)
+        assert np.array_equal(picker.proposals.boxes, proposals.boxes)
+        assert (engine.encoded, engine.decoded) == ([], 0)
+        assert segmenter.picker(A, AutomaticSettings(points_per_side=3)) is None
+
+    def test_are_not_picked_from_once_the_image_is_another(self, make: Make, picture: Picture) -> None:
+        picture("a.png", 1, height=64, width=64, mtime=1)
+        segmenter = make()
+        segmenter.everything(A, self.SETTINGS)
+        assert segmenter.picker(A, self.SETTINGS) is not None
+        picture("a.png", 2, height=64, width=64, mtime=2)
+        assert segmenter.picker(A, self.SETTINGS) is None
+
     def test_looks_into_crops(self, make: Make, picture: Picture, fake: SimpleNamespace) -> None:
         picture("a.png", 1, height=64, width=64)
         engine = fake.FakeEngine()
@@ -345,6 +369,31 @@ def test_real_masks_do_not_depend_on_caches_or_threads(
                 np.testing.assert_allclose(clicked(segmenter, reference), logits, atol=1e-3)
 
     at_once(2, click_in_turns)
+
+
+@pytest.mark.weights
+def test_two_clicks_on_a_real_photo_pick_a_mask_that_holds_both(
+    make: Make, root: Path, photo: Callable[[str], Image], official_weights: Path
+) -> None:
+    """The cup and saucer of the photo: a click on the coffee and one on the handle mean more than the coffee."""
+    from maskloop.engines.torch_engine import TorchEngine
+    from maskloop.sam.network import load_model
+
+    Pillow.fromarray(photo("coffee.png")).save(root / "a.png")
+    os.utime(root / "a.png", (1, 1))
+    settings = AutomaticSettings(points_per_side=8)
+    segmenter = make(TorchEngine(load_model(official_weights)))
+    segmenter.everything(A, settings)
+    picker = segmenter.picker(A, settings)
+    assert picker is not None
+    coffee, both = picker.pick([(290, 150)]), picker.pick([(290, 150), (230, 265)])
+    assert coffee is not None
+    assert both is not None
+    small, large = picker.proposals[coffee].pixels, picker.proposals[both].pixels
+    assert small[150, 290]
+    assert large[150, 290]
+    assert large[265, 230]
+    assert small.sum() < large.sum() < large.size / 2
 
 
 def at_once(count: int, work: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ from labelstudio.discs import DiscSegmenter
 from maskloop.dispatch.executor import Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.worker import run_worker
-from maskloop.labelstudio import ahead, batch, handlers
+from maskloop.labelstudio import ahead, batch, handlers, proposing
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.service import KIND
 from maskloop.sam.automatic import AutomaticSettings
@@ -42,6 +42,7 @@ def main(url: str, queue: str) -> None:
             {
                 batch.KIND: batch.handler(segmenter, Ledger(redis)),
                 ahead.KIND: ahead.handler(lambda _: segmenter),
+                proposing.KIND: proposing.handler(lambda _: segmenter),
                 KIND: lambda payload, _: handlers.click(segmenter, payload),
             }
         )

@@ -11,6 +11,8 @@ import numpy as np
 
 from maskloop.errors import ImageUnavailable
 from maskloop.sam.automatic import AutomaticSettings
+from maskloop.sam.picking import Picker
+from maskloop.sam.proposals import Proposals
 from maskloop.sam.values import LOGITS_SIDE, Embedding, ImageSize, Mask, MaskLogits, Prompt
 
 EVERYTHING = """<View>
@@ -71,6 +73,7 @@ class DiscSegmenter:
     engine: DiscDecoder = field(default_factory=DiscDecoder)
     references: list[str] = field(default_factory=list)
     settings: list[AutomaticSettings] = field(default_factory=list)
+    proposed: dict[tuple[str, AutomaticSettings], Picker] = field(default_factory=dict)
 
     def embedding(self, reference: str) -> Embedding:
         self._load(reference)
@@ -83,9 +86,13 @@ class DiscSegmenter:
     def everything(self, reference: str, settings: AutomaticSettings) -> list[Mask]:
         self._load(reference)
         self.settings.append(settings)
-        if reference == EMPTY:
-            return []
-        return [Mask(disc(80 * number, 100), 1.0 - number / 10) for number in (1, 2, 3)]
+        discs = [] if reference == EMPTY else [disc(80 * number, 100) for number in (1, 2, 3)]
+        found = [Mask(pixels, 1.0 - number / 10) for number, pixels in enumerate(discs, 1)]
+        self.proposed[reference, settings] = Picker(Proposals.of(found, ImageSize(HEIGHT, WIDTH)))
+        return found
+
+    def picker(self, reference: str, settings: AutomaticSettings) -> Picker | None:
+        return self.proposed.get((reference, settings))
 
     def _load(self, reference: str) -> None:
         self.references.append(reference)

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from labelstudio.discs import EMPTY, EVERYTHING, HEIGHT, MISSING, PHOTO, WIDTH, DiscSegmenter, box, disc, point, task
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable
 from maskloop.geometry import label_studio_rle, masks
-from maskloop.labelstudio.handlers import NothingFound, click, payload_of, pre_annotate
+from maskloop.labelstudio.handlers import UNPROPOSED, NothingFound, click, payload_of, pre_annotate, propose
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.wire import Context, Task
 from maskloop.sam.automatic import AutomaticSettings
@@ -62,6 +63,64 @@ def test_a_rectangle_is_answered_by_what_is_in_it(segmenter: DiscSegmenter) -> N
 def test_two_rectangles_are_two_objects(segmenter: DiscSegmenter) -> None:
     made = click(segmenter, asked(box(5, 5, 20, 20), box(60, 60, 20, 20), outputs=["brush"]))
     assert len(made["result"]) == 2
+
+
+PICKING = EVERYTHING.replace('name="point"', 'name="point" maskloop_pick="true"')
+
+
+class TestPicking:
+    """Points of a control that picks get one of the task's automatic masks, and nothing is decoded."""
+
+    def test_two_clicks_get_the_mask_that_holds_both_in_every_control(self, segmenter: DiscSegmenter) -> None:
+        pre_annotate(segmenter, whole(PICKING))
+        made = click(segmenter, asked(point(19, 30), point(21, 36), config=PICKING))
+        assert [region["from_name"] for region in made["result"]] == ["brush", "box", "outline"]
+        assert np.array_equal(brush_mask(made), disc(80, 100))
+        assert made["score"] == 0.9
+        assert UNPROPOSED not in made
+        assert not segmenter.engine.asked
+
+    def test_a_rectangle_is_the_masks_own_box(self, segmenter: DiscSegmenter) -> None:
+        pre_annotate(segmenter, whole(PICKING))
+        made = click(segmenter, asked(point(18, 32), point(21, 36), config=PICKING, outputs=["rectangle"]))
+        (value,) = [region["value"] for region in made["result"]]
+        sides = [value[side] for side in ("x", "y", "width", "height")]
+        assert sides == pytest.approx([50 / 4, 70 / 3, 60 / 4, 60 / 3])
+
+    def test_where_no_mask_fits_the_decoder_answers(self, segmenter: DiscSegmenter) -> None:
+        pre_annotate(segmenter, whole(PICKING))
+        made = click(segmenter, asked(point(25, 80), config=PICKING))
+        assert masks.iou(brush_mask(made), disc(100, 240)) > 0.95
+        assert UNPROPOSED not in made
+
+    def test_where_nothing_was_looked_for_yet_the_decoder_answers_and_says_so(self, segmenter: DiscSegmenter) -> None:
+        asks = asked(point(20, 33), config=PICKING)
+        assert click(segmenter, asks)[UNPROPOSED]
+        assert len(segmenter.engine.asked) == 1
+        propose(segmenter, {name: value for name, value in asks.items() if name != "context"})
+        assert UNPROPOSED not in click(segmenter, asks)
+        assert len(segmenter.engine.asked) == 1
+
+    def test_the_masks_are_those_of_the_projects_own_parameters(self, segmenter: DiscSegmenter) -> None:
+        pre_annotate(segmenter, whole(PICKING, automatic={"points_per_side": 8}))
+        assert UNPROPOSED in click(segmenter, asked(point(20, 33), config=PICKING))
+        assert UNPROPOSED not in click(
+            segmenter, asked(point(20, 33), config=PICKING, automatic={"points_per_side": 8})
+        )
+
+    def test_extra_params_have_all_points_pick_and_rectangles_never_do(self, segmenter: DiscSegmenter) -> None:
+        pre_annotate(segmenter, whole())
+        click(segmenter, asked(point(20, 33), pick=True))
+        assert not segmenter.engine.asked
+        click(segmenter, asked(point(20, 33)))
+        click(segmenter, asked(point(20, 33), box(10, 20, 20, 30), pick=True))
+        assert len(segmenter.engine.asked) > 1
+
+    def test_a_point_off_the_object_leaves_it_to_others(self, segmenter: DiscSegmenter) -> None:
+        pre_annotate(segmenter, whole(PICKING))
+        made = click(segmenter, asked(point(20, 33), point(22, 33, positive=False), config=PICKING))
+        assert not np.array_equal(brush_mask(made), disc(80, 100))
+        assert segmenter.engine.asked
 
 
 def test_prompts_taken_back_leave_an_empty_answer(segmenter: DiscSegmenter) -> None:

@@ -91,6 +91,22 @@ def test_a_control_can_be_kept_for_clicks_or_for_batches_or_left_alone() -> None
                 config.outputs("image", DOG)
 
 
+def test_masks_of_a_known_label_go_where_their_purpose_is_served() -> None:
+    config = view(
+        BRUSH.format('maskloop_output="batch"', ""),
+        '<RectangleLabels name="r" toName="image" maskloop_output="click"><Label value="Dog"/></RectangleLabels>',
+    )
+    assert names(config.outputs("image", DOG)) == ["r"]
+    assert names(config.outputs("image", DOG, purpose="batch")) == ["brush"]
+
+
+def test_key_points_may_pick_from_the_automatic_masks() -> None:
+    point = '<KeyPoint name="{}" toName="image" smart="true" {}/>'
+    config = view('<Brush name="b" toName="image" maskloop_pick="true"/>', point.format("p", 'maskloop_pick="true"'))
+    assert [control.name for control in config.controls.values() if control.picks] == ["p"]
+    assert not view('<Brush name="b" toName="image"/>', point.format("p", "")).controls["p"].picks
+
+
 def test_controls_without_labels_are_named_by_labels_tags() -> None:
     config = view(
         '<Brush name="brush" toName="image"/>', '<Labels name="names" toName="image"><Label value="Dog"/></Labels>'

@@ -105,6 +105,19 @@ def test_a_click_gets_its_mask_and_what_was_shown_is_noted(backend: Backend, cli
     assert [prompt["from_name"] for prompt in noted.prompts or ()] == ["point"]
 
 
+def test_what_a_click_could_not_pick_yet_is_proposed_in_the_background(
+    backend: Backend, start_discs: Callable[..., Any], redis: Redis, until: Callable[..., None]
+) -> None:
+    start_discs(queue=QueueName.INTERACTIVE)
+    start_discs(go=1)
+    picking = EVERYTHING.replace('name="point"', 'name="point" maskloop_pick="true"')
+    (made,) = backend.predict(request(point(25, 50), config=picking))["results"]
+    assert made.keys() == {"result", "score", "model_version"}
+    until(lambda: redis.llen("began") == 1)
+    backend.predict(request(point(25, 50)))
+    assert redis.llen("began") == 1
+
+
 def test_a_full_disk_costs_no_click(backend: Backend, clicks: None, notes: Notes) -> None:
     notes.full = True
     assert controls(backend.predict(request(point(25, 50)))) == ["brush", "box", "outline"]

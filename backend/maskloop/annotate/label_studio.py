@@ -108,14 +108,15 @@ class Target:
         return regions_of(mask, self._outputs(segment.label), canvas, tolerance)
 
     def _outputs(self, label: str) -> Sequence[Output]:
+        if not label:
+            outputs = self._automatic()
+            if not outputs:
+                raise AnnotateError("No control of the labeling configuration takes automatic masks.")
+            return outputs
         try:
-            outputs = self.config.outputs(self.image.name, Label(label)) if label else self._automatic()
+            return self.config.outputs(self.image.name, Label(label), purpose="batch")
         except BadLabelConfig as error:
             raise AnnotateError(f"The labeling configuration has no place for {label!r}: {error.message}") from error
-        serving = [output for output in outputs if output.control.serves("batch")]
-        if not serving:
-            raise AnnotateError("No control of the labeling configuration takes automatic masks.")
-        return serving
 
     def _automatic(self) -> Sequence[Output]:
         return self.config.automatic_outputs(self.image.name)

@@ -24,7 +24,7 @@ from maskloop.engines.choose import choose_engine
 from maskloop.engines.runtime import available_threads
 from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.inference import Segmenter, open_segmenter
-from maskloop.labelstudio import ahead, batch, handlers, service
+from maskloop.labelstudio import ahead, batch, handlers, proposing, service
 from maskloop.labelstudio.connect import redis_url
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.learning import jobs, orders
@@ -137,7 +137,12 @@ def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
     def annotate(payload: Json, _: JobContext) -> list[Json]:
         return annotator(settings, *models.in_service())(payload)
 
-    return {batch.KIND: task, ahead.KIND: ahead.handler(models.of), annotating.KIND: annotate}
+    return {
+        batch.KIND: task,
+        ahead.KIND: ahead.handler(models.of),
+        proposing.KIND: proposing.handler(models.of),
+        annotating.KIND: annotate,
+    }
 
 
 def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:

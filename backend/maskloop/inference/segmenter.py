@@ -13,13 +13,17 @@ from maskloop.errors import ImageUnreadable
 from maskloop.images import ImageLoader, Loaded, Source
 from maskloop.images.sources import Remote
 from maskloop.inference.one_at_a_time import OneAtATime
+from maskloop.inference.recent import Recent
 from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
+from maskloop.sam.picking import Picker
 from maskloop.sam.preprocess import resized
 from maskloop.sam.proposals import Proposals
 from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
 
 Prompts = Callable[[ImageSize], Sequence[Prompt]]
 """Makes the prompts once the image's size is known: Label Studio sends percentages of it."""
+PICKERS = 32
+"""Images whose proposals are kept ready to be clicked, each some 300 KB."""
 
 
 class Segmenter:
@@ -41,6 +45,7 @@ class Segmenter:
         self._embeddings = EmbeddingCache(store)
         self._proposals = ProposalsCache(store)
         self._index = index
+        self._pickers: Recent[Picker] = Recent(PICKERS)
 
     def close(self) -> None:
         self._loader.close()
@@ -73,6 +78,18 @@ class Segmenter:
         source = self._loader.locate(reference)
         cached = self._proposals.get(self._proposals_identity(self._identified(source), settings))
         return cached if cached is not None else self._propose(source, settings)
+
+    def picker(self, reference: str, settings: AutomaticSettings) -> Picker | None:
+        """To pick from the masks of ``everything`` with these settings; None if they weren't looked for yet."""
+        source = self._loader.locate(reference)
+        if self._index.get(source.key) is None:
+            return None
+        identity = self._proposals_identity(self._identified(source), settings)
+        picker = self._pickers.get(identity)
+        if picker is None and (proposals := self._proposals.get(identity)) is not None:
+            picker = Picker(proposals)
+            self._pickers.put(identity, picker)
+        return picker
 
     def prefetch(self, reference: str) -> bool:
         """Encodes the image ahead of the first click on it. Returns whether it had to: False if that was done."""

@@ -75,7 +75,10 @@ class ImageTag:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A tag that draws shapes on an image. ``labels`` is None for those without their own, such as ``<Brush>``."""
+    """A tag that draws shapes on an image. ``labels`` is None for those without their own, such as ``<Brush>``.
+
+    picks: whether its points are answered from proposals.
+    """
 
     name: str
     image: str
@@ -85,6 +88,7 @@ class Control:
     output: str = "all"
     default_label: str = ""
     tolerance: float | None = None
+    picks: bool = False
 
     @property
     def type(self) -> str:

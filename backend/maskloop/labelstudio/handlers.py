@@ -20,10 +20,13 @@ from maskloop.labelstudio.wire import Context, Task, Wire
 from maskloop.sam import masks
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.interactive import answer
+from maskloop.sam.picking import Picker
 from maskloop.sam.protocols import Decoder
 from maskloop.sam.values import Embedding, Mask, MaskLogits, Prompt
 
 Json = dict[str, Any]
+UNPROPOSED = "unproposed"
+"""Set in a click's answer if it was to be picked from proposals, and there are none yet."""
 
 
 class Segmenter(Protocol):
@@ -38,6 +41,10 @@ class Segmenter(Protocol):
 
     def everything(self, reference: str, settings: AutomaticSettings) -> Iterable[Mask]:
         """Best first."""
+        ...
+
+    def picker(self, reference: str, settings: AutomaticSettings) -> Picker | None:
+        """Over the masks of ``everything``; None if they weren't looked for yet."""
         ...
 
 
@@ -61,8 +68,11 @@ class ClickWork(Work):
     context: Context
 
 
-def click(segmenter: Segmenter, payload: Json) -> Json:
+def click(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> Json:
     """Masks for the prompts in the payload's context; no region if all prompts were taken back.
+
+    Points that pick are answered from the proposals of ``pre_annotate``, with the same ``automatic``, if one fits;
+    anything else, by the decoder.
 
     Raises what the image raises, and BadRequest, BadLabelConfig or NothingFound.
     """
@@ -72,16 +82,17 @@ def click(segmenter: Segmenter, payload: Json) -> Json:
     if wanted is None:
         return prediction([], work.version)
     outputs = config.outputs(wanted.image.name, wanted.label, work.options.outputs)
-    embedding = segmenter.embedding(reference_of(work, wanted.reference))
-    canvas = Canvas(*embedding.size, page=wanted.page, rotation=wanted.rotation)
-    found = [
-        region
-        for mask in _masks(segmenter.engine, embedding, wanted)
-        for region in regions_of(mask, outputs, canvas, work.options.polygon_tolerance)
-    ]
+    reference = reference_of(work, wanted.reference)
+    picks = wanted.picks or (work.options.pick and bool(wanted.points) and not wanted.boxes)
+    picker = segmenter.picker(reference, work.options.automatic_settings(automatic)) if picks else None
+    answers = (_picked(picker, wanted) if picker else []) or _decoded(segmenter, reference, wanted)
+    height, width = answers[0].pixels.shape
+    canvas = Canvas(height, width, page=wanted.page, rotation=wanted.rotation)
+    found = [region for mask in answers for region in regions_of(mask, outputs, canvas, work.options.polygon_tolerance)]
     if not found:
         raise NothingFound("No object was found here.", "Add another point, or draw a rectangle around the object.")
-    return prediction(found, work.version)
+    unproposed = {UNPROPOSED: True} if picks and picker is None else {}
+    return {**prediction(found, work.version), **unproposed}
 
 
 def pre_annotate(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> Json:
@@ -118,6 +129,14 @@ def prefetch(segmenter: Segmenter, payload: Json) -> int:
     return sum(segmenter.prefetch(reference) for reference in references)
 
 
+def propose(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> None:
+    """Makes what clicks on the payload's task are to be picked from. Raises what the image raises."""
+    work = Work.read(payload)
+    for tag in LabelConfig.parse(work.label_config).images.values():
+        for text in tag.references(work.task.data):
+            segmenter.everything(reference_of(work, text), work.options.automatic_settings(automatic))
+
+
 def prediction(result: Sequence[Region], version: str) -> Json:
     """The score is the mean of the regions' scores, 0 without any: the least certain tasks come first."""
     scores = [float(region["score"]) for region in result if "score" in region]
@@ -129,11 +148,19 @@ def reference_of(work: Work, text: str) -> str:
     return task_reference(text, task=work.task.id, project=work.project)
 
 
-def _masks(decoder: Decoder, embedding: Embedding, wanted: Click) -> list[Mask]:
+def _picked(picker: Picker, wanted: Click) -> list[Mask]:
+    """One of the proposals, or none."""
+    ((*_, prompt),) = wanted.objects(picker.proposals.size)
+    index = picker.pick(prompt.points, prompt.labels)
+    return [] if index is None else [picker.proposals[index]]
+
+
+def _decoded(segmenter: Segmenter, reference: str, wanted: Click) -> list[Mask]:
+    embedding = segmenter.embedding(reference)
     return [
         Mask(masks.upscale(found.logits[0], found.size), float(found.scores[0]))
         for steps in wanted.objects(embedding.size)
-        for found in [refine(decoder, embedding, steps)]
+        for found in [refine(segmenter.engine, embedding, steps)]
     ]
 
 

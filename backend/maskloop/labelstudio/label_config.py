@@ -9,6 +9,7 @@ maskloop_output      Brush..., Rectangle...,  ``all`` (default), ``click``, ``ba
                      Polygon...               to clicks and automatic predictions put regions here
 maskloop_label       the same, or Labels      the label of automatic predictions, where there are several
 maskloop_tolerance   Polygon...               pixels by which a polygon may leave the mask's outline
+maskloop_pick        KeyPoint...              ``true``: clicks pick from the automatic masks, if one fits
 maskloop_messages    TextArea                 ``true``: tells the annotator why a click gave no mask
 ==================== ======================== ===============================================================
 """
@@ -24,7 +25,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from maskloop.errors import BadLabelConfig, BadRequest
-from maskloop.labelstudio.controls import Control, ImageTag, Label, LabelControl, Labels, Output, Shape
+from maskloop.labelstudio.controls import Control, ImageTag, Label, LabelControl, Labels, Output, Purpose, Shape
 
 EXAMPLE = '<BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels>'
 PROMPT_EXAMPLE = '<KeyPointLabels name="point" toName="image" smart="true"><Label value="Object"/></KeyPointLabels>'
@@ -58,8 +59,10 @@ class LabelConfig:
             )
         return found
 
-    def outputs(self, image: str, label: Label | None, wanted: Sequence[str] | None = None) -> list[Output]:
-        """Where the mask of a prompt on ``image`` goes: every control there that can hold its label.
+    def outputs(
+        self, image: str, label: Label | None, wanted: Sequence[str] | None = None, purpose: Purpose = "click"
+    ) -> list[Output]:
+        """Where a mask on ``image`` goes: every control there that serves the purpose and can hold the mask's label.
 
         Smart controls are for prompts, and hold the mask only where no other does. ``wanted`` narrows it to shapes
         or names of controls. Raises BadLabelConfig if nothing is left.
@@ -67,7 +70,7 @@ class LabelConfig:
         able = [
             output
             for control in self._on(image)
-            if control.serves("click") and (output := self._with_label(control, label))
+            if control.serves(purpose) and (output := self._with_label(control, label))
         ]
         for choice in (
             [output for output in able if not output.control.smart],
@@ -231,4 +234,5 @@ def _control(tag: str, found: _Attributes) -> Control | None:
         output=found.choice("maskloop_output", ("all", "click", "batch", "none")),
         default_label=found.get("maskloop_label"),
         tolerance=found.number("maskloop_tolerance"),
+        picks=found.flag("maskloop_pick") and shape == Shape.KEYPOINT,
     )

@@ -1,6 +1,6 @@
 """What a user may set for a project in Label Studio: the backend's "extra params", a JSON object.
 
-{"outputs": ["brush"], "default_label": "Dog", "polygon_tolerance": 2, "max_regions": 50,
+{"outputs": ["brush"], "default_label": "Dog", "polygon_tolerance": 2, "max_regions": 50, "pick": true,
  "automatic": {"points_per_side": 16, "pred_iou_thresh": 0.9}}
 """
 
@@ -28,6 +28,7 @@ class Options(BaseModel):
     default_label: of automatic regions, where a control has several labels and names none itself.
     polygon_tolerance: pixels by which polygons may leave a mask's outline.
     max_regions: automatic masks of one image, the best.
+    pick: all key points are answered from the automatic masks, where one fits.
     automatic: parameters of the automatic generator, named as in :class:`~maskloop.sam.automatic.AutomaticSettings`.
     """
 
@@ -37,6 +38,7 @@ class Options(BaseModel):
     default_label: str = ""
     polygon_tolerance: Annotated[float, Field(ge=0, le=100)] | None = None
     max_regions: Annotated[int, Field(ge=1, le=1000)] = 100
+    pick: bool = False
     automatic: dict[str, Any] = {}
 
     @classmethod

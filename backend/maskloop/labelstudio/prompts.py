@@ -65,6 +65,7 @@ class Click:
     label: None where the prompt has none to give.
     points, boxes: in the order in which they were placed.
     rotation: of the image as shown in the editor, degrees; only to be handed back.
+    picks: whether the points are to be answered from proposals.
     """
 
     image: ImageTag
@@ -74,6 +75,7 @@ class Click:
     points: tuple[Point, ...] = ()
     boxes: tuple[Box, ...] = ()
     rotation: float = 0.0
+    picks: bool = False
     key: str = field(default="", compare=False)
     """The same for all contexts of one object, and for no other: the id of its first prompt."""
 
@@ -120,14 +122,17 @@ def read_click(config: LabelConfig, context: Context, task: Task) -> Click | Non
     references = image.references(task.data)
     if not 0 <= last.item_index < len(references):
         raise BadRequest(f"Image {last.item_index} of {image.name!r} isn't in the task's {len(references)} images.")
+    points = [one for one in same if _control(config, one).shape is Shape.KEYPOINT]
+    boxes = [one for one in same if _control(config, one).shape is Shape.RECTANGLE]
     return Click(
         image,
         references[last.item_index],
         last.item_index if image.several else None,
         config.label_of_prompt(control, label_name) if label_name else None,
-        tuple(_read_point(one) for one in same if _control(config, one).shape is Shape.KEYPOINT),
-        tuple(_read_box(one) for one in same if _control(config, one).shape is Shape.RECTANGLE),
+        tuple(_read_point(one) for one in points),
+        tuple(_read_box(one) for one in boxes),
         last.image_rotation,
+        control.picks and not boxes,
         same[0].id,
     )
 

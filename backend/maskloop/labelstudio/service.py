@@ -22,10 +22,11 @@ from redis import Redis
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import BadRequest, MaskloopError
+from maskloop.labelstudio import proposing
 from maskloop.labelstudio.ahead import Visit, Visits
 from maskloop.labelstudio.batch import Batches
 from maskloop.labelstudio.failures import message, message_of
-from maskloop.labelstudio.handlers import payload_of, prediction
+from maskloop.labelstudio.handlers import UNPROPOSED, payload_of, prediction
 from maskloop.labelstudio.label_config import LabelConfig
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.options import Options
@@ -174,9 +175,10 @@ class Backend:
         if click is None:
             return prediction(message(config), version)
         config.outputs(click.image.name, click.label, options.outputs)
+        payload = payload_of(request.project_id, task, request.label_config, options, version, context)
         ticket = self._dispatcher.submit(
             KIND,
-            payload_of(request.project_id, task, request.label_config, options, version, context),
+            payload,
             queue=QueueName.INTERACTIVE,
             deadline=self._patience.click,
             key=f"{request.project_id}:{task.id}:{click.key}" if click.key else None,
@@ -184,6 +186,8 @@ class Backend:
         if request.project_id is not None and task.id is not None:
             self._visits.note(Visit(request.project_id, task.id))
         made: Json = self._dispatcher.wait(ticket)
+        if made.pop(UNPROPOSED, False):
+            self._notes.submit(proposing.submit, self._dispatcher, payload)
         self._notes.submit(self._note, request, made)
         return {**made, "result": [*made["result"], *message(config)]}
 
