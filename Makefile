@@ -43,7 +43,7 @@ test: weights label-studio lint ## everything: linters, types, tests
 
 $(REFERENCE)/installed: requirements/reference.lock
 	$(PYTHON) -m venv $(REFERENCE)
-	$(REFERENCE)/bin/pip install --disable-pip-version-check -c $< mobilesam-mirror timm torchvision opencv-python-headless
+	$(REFERENCE)/bin/pip install --disable-pip-version-check -c $< mobilesam-mirror timm torchvision opencv-python-headless label-studio-sdk
 	@touch $@
 
 bench: weights $(REFERENCE)/installed ## measure against the official code, side by side

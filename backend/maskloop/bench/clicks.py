@@ -110,6 +110,9 @@ class Clicker:
         """The server and all that it started."""
         return [self._process, *self._process.children(recursive=True)]
 
+    def workers(self) -> list[psutil.Process]:
+        return [process for process in self.processes() if "worker" in process.cmdline()]
+
     def click(self, photo: str, x: float, y: float, task: int = 1) -> float:
         """Milliseconds from the request to the parsed answer; x and y in percent. Raises MaskloopError without mask."""
         start = time.perf_counter()

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from maskloop.bench.clicks import Clicker, serving, spot, uploads
 from maskloop.bench.machine import Machine, Work, count_work
+from maskloop.bench.queue import echoes
 from maskloop.bench.rows import Row, in_turns, median, percentile, timed
 from maskloop.engines.base import Engine
 from maskloop.geometry.label_studio_rle import encode as encode_rle
@@ -31,10 +32,12 @@ class Effort:
     clicks: int
     users: tuple[int, ...]
     restarts: int
+    images: tuple[int, ...]
+    """Numbers of different images after which a worker's memory is looked at."""
 
 
-QUICK = Effort(encodes=3, clicks=30, users=(1, 8), restarts=1)
-FULL = Effort(encodes=9, clicks=200, users=(1, 8, 32), restarts=3)
+QUICK = Effort(encodes=3, clicks=30, users=(1, 8), restarts=1, images=(20,))
+FULL = Effort(encodes=9, clicks=200, users=(1, 8, 32), restarts=3, images=(100, 1000))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +53,7 @@ class Bench:
     def rows(self, workspace: Path) -> Iterator[Row]:
         """All lines, each as soon as it is measured. ``workspace``: an empty folder for the servers' data."""
         yield from self.in_process()
+        yield self.queue(workspace / "queue")
         yield from self.through_http(workspace)
 
     # In this process, without queue or HTTP
@@ -89,7 +93,13 @@ class Bench:
         each = median([timed(lambda: self.engine.encode(batch)) / len(batch) for _ in range(self.effort.encodes)])
         yield Row("encode_batch", each, None, self.limit(encoder), f"each of {len(batch)} photos in one call")
 
-    # Through a server, its queue and its workers
+    # Through a queue, and a server with its workers
+
+    def queue(self, directory: Path) -> Row:
+        with echoes(directory) as there_and_back:
+            there_and_back(None)
+            took = [there_and_back({"task": {"id": number}}) for number in range(self.effort.clicks)]
+        return Row("queue_overhead", median(took), note="a job without work, to a worker and back")
 
     def through_http(self, workspace: Path) -> Iterator[Row]:
         """The same clicks, against the official code in process with the SDK's encoder."""
@@ -110,7 +120,7 @@ class Bench:
                     clicker.click(name, 50, 50)
                 for users in self.effort.users:
                     yield from self.concurrent_clicks(clicker, names, users)
-                yield Row("memory", resident_mib(clicker.processes()), note="MiB, server and one worker with its cache")
+                yield Row("memory", resident_mib(clicker.processes()), note="MiB, server and all that it started")
             restarted = []
             for _ in range(self.effort.restarts):
                 with serving(host, data_dir) as clicker:
@@ -122,6 +132,8 @@ class Bench:
                     clicker.click(name, 40, 40)
                     handed_over.append(clicker.click(name, 60, 60))
                 yield Row("click_other_worker", median(handed_over), note="photo seen by the other worker alone")
+            with serving(host, data_dir) as clicker:
+                yield from self.growth(clicker, workspace / "uploads")
 
     def warm_clicks(self, clicker: Clicker, name: str, image: Image, decoder: Work) -> Iterator[Row]:
         (embedding,) = self.engine.encode([image])
@@ -147,6 +159,18 @@ class Bench:
             )
         yield Row("warm_click_http", median(ours), median(theirs) if theirs else None, limit, "median")
         yield Row("click_overhead", median(overhead), note="median")
+
+    def growth(self, clicker: Clicker, folder: Path) -> Iterator[Row]:
+        """What one worker holds after a click on each of so many different images."""
+        seen = 0
+        for count in self.effort.images:
+            for number in range(seen, count):
+                name = f"growth-{number}.jpg"
+                variation(read(self.photos[number % len(self.photos)]), number).save(folder / name)
+                clicker.click(name, 50, 50)
+                (folder / name).unlink()
+            seen = count
+            yield Row(f"worker_memory_{count}_images", resident_mib(clicker.workers()), note="MiB")
 
     def concurrent_clicks(self, clicker: Clicker, names: Sequence[str], users: int) -> Iterator[Row]:
         took = clicker.by_users(names, users, max(4, self.effort.clicks // users))
@@ -196,6 +220,11 @@ def cold(engine: Engine, path: Path, x: float, y: float) -> list[int]:
 def read(path: Path) -> Image:
     with Pillow.open(path) as picture:
         return np.array(picture.convert("RGB"))
+
+
+def variation(image: Image, number: int) -> Pillow.Image:
+    """An image like no other: moved around by so many pixels."""
+    return Pillow.fromarray(np.roll(image, (number, 3 * number), axis=(0, 1)))
 
 
 def network_work() -> tuple[Work, Work]:
