@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskloop.errors import ImageUnavailable
+from maskloop.inference.refinement import Refinement
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.picking import Picker
 from maskloop.sam.proposals import Proposals
@@ -78,6 +79,10 @@ class DiscSegmenter:
     def embedding(self, reference: str) -> Embedding:
         self._load(reference)
         return Embedding(np.zeros((256, 64, 64), np.float16), ImageSize(HEIGHT, WIDTH))
+
+    def refine(self, reference: str, objects: Callable[[ImageSize], Sequence[Sequence[Prompt]]]) -> list[MaskLogits]:
+        embedding = self.embedding(reference)
+        return [Refinement().answer(self.engine, embedding, reference, steps) for steps in objects(embedding.size)]
 
     def prefetch(self, reference: str) -> bool:
         self._load(reference)

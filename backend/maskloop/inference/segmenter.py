@@ -14,6 +14,7 @@ from maskloop.images import ImageLoader, Loaded, Source
 from maskloop.images.sources import Remote
 from maskloop.inference.one_at_a_time import OneAtATime
 from maskloop.inference.recent import Recent
+from maskloop.inference.refinement import Refinement
 from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
 from maskloop.sam.picking import Picker
 from maskloop.sam.preprocess import resized
@@ -45,6 +46,7 @@ class Segmenter:
         self._embeddings = EmbeddingCache(store)
         self._proposals = ProposalsCache(store)
         self._index = index
+        self._refinement = Refinement()
         self._pickers: Recent[Picker] = Recent(PICKERS)
 
     def close(self) -> None:
@@ -72,6 +74,12 @@ class Segmenter:
         """One answer for each prompt, in order: three masks if ``multimask``, else one."""
         embedding = self.embedding(reference)
         return self.engine.decode(embedding, prompts(embedding.size), multimask=multimask)
+
+    def refine(self, reference: str, objects: Callable[[ImageSize], Sequence[Sequence[Prompt]]]) -> list[MaskLogits]:
+        """One mask for each object, given the prompts placed on it one after the other, each holding all so far."""
+        known, embedding = self._embedded(self._loader.locate(reference))
+        identity = f"{self._identity(known)} {self._model}"
+        return [self._refinement.answer(self.engine, embedding, identity, steps) for steps in objects(embedding.size)]
 
     def everything(self, reference: str, settings: AutomaticSettings) -> Proposals:
         """The masks of all objects, best score first; they are kept, and not looked for twice."""

@@ -5,8 +5,7 @@ A prediction is ``{"result": [regions], "score", "model_version"}``, https://lab
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Protocol
 
@@ -19,10 +18,8 @@ from maskloop.labelstudio.regions import Canvas, Region, regions_of
 from maskloop.labelstudio.wire import Context, Task, Wire
 from maskloop.sam import masks
 from maskloop.sam.automatic import AutomaticSettings
-from maskloop.sam.interactive import answer
 from maskloop.sam.picking import Picker
-from maskloop.sam.protocols import Decoder
-from maskloop.sam.values import Embedding, Mask, MaskLogits, Prompt
+from maskloop.sam.values import ImageSize, Mask, MaskLogits, Prompt
 
 Json = dict[str, Any]
 UNPROPOSED = "unproposed"
@@ -32,10 +29,9 @@ UNPROPOSED = "unproposed"
 class Segmenter(Protocol):
     """What ``inference.Segmenter`` offers."""
 
-    @property
-    def engine(self) -> Decoder: ...
-
-    def embedding(self, reference: str) -> Embedding: ...
+    def refine(self, reference: str, objects: Callable[[ImageSize], Sequence[Sequence[Prompt]]]) -> list[MaskLogits]:
+        """One mask for each object, whose prompts each hold all so far."""
+        ...
 
     def prefetch(self, reference: str) -> bool: ...
 
@@ -156,22 +152,10 @@ def _picked(picker: Picker, wanted: Click) -> list[Mask]:
 
 
 def _decoded(segmenter: Segmenter, reference: str, wanted: Click) -> list[Mask]:
-    embedding = segmenter.embedding(reference)
     return [
         Mask(masks.upscale(found.logits[0], found.size), float(found.scores[0]))
-        for steps in wanted.objects(embedding.size)
-        for found in [refine(segmenter.engine, embedding, steps)]
+        for found in segmenter.refine(reference, wanted.objects)
     ]
-
-
-def refine(decoder: Decoder, embedding: Embedding, steps: Sequence[Prompt]) -> MaskLogits:
-    """The answer to the last of an object's prompts, each of which was given the answer to the one before."""
-    found: MaskLogits | None = None
-    for step in steps:
-        (found,) = answer(decoder, embedding, [replace(step, mask_logits=found.logits[0] if found else None)])
-    if found is None:
-        raise ValueError("an object needs a prompt")
-    return found
 
 
 def payload_of(
