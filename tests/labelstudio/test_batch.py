@@ -59,6 +59,18 @@ def versions(results: list[Any]) -> list[str]:
     return [result["model_version"] if result else "later" for result in results]
 
 
+def deliver(count: int, courier: Courier, until: Make) -> None:
+    """Until so many are delivered."""
+    delivered = 0
+
+    def all_delivered() -> bool:
+        nonlocal delivered
+        delivered += courier.deliver_due()
+        return delivered == count
+
+    until(all_delivered)
+
+
 def test_what_is_ready_in_time_is_answered_in_task_order(start_discs: Make, batches: Make) -> None:
     start_discs(go=3)
     results = batches().predict(wanted(task(3), task(1), task(2)))
@@ -93,14 +105,7 @@ def test_what_is_late_is_left_out_and_delivered_once(
     assert versions(results) == [VERSION, VERSION, "later", "later", "later", "later"]
     assert results[2:] == [[], [], [], []]
     redis.lpush("go", *["1"] * 4)
-    delivered = 0
-
-    def all_delivered() -> bool:
-        nonlocal delivered
-        delivered += courier.deliver_due()
-        return delivered == 4
-
-    until(all_delivered)
+    deliver(4, courier, until)
     assert courier.deliver_due() == 0
     assert [label_studio.versions(number) for number in range(1, 7)] == [[], []] + [[VERSION]] * 4
 
@@ -130,14 +135,7 @@ def test_a_task_that_failed_is_tried_again_and_the_outcome_takes_the_failures_pl
     label_studio.store(2, {**failed, "model_version": "model-1 failed: Redis is full"})
     stored = [set(label_studio.versions(1)), set(label_studio.versions(2))]
     assert batches().predict(wanted(bad, good), stored) == [[], []]
-    delivered = 0
-
-    def both_delivered() -> bool:
-        nonlocal delivered
-        delivered += courier.deliver_due()
-        return delivered == 2
-
-    until(both_delivered)
+    deliver(2, courier, until)
     assert label_studio.versions(1) == [failed["model_version"]]
     assert label_studio.versions(2) == [VERSION]
 
