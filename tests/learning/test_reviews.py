@@ -11,8 +11,8 @@ from maskloop.errors import BadRequest
 from maskloop.geometry.label_studio_rle import encode
 from maskloop.learning.dataset import describe, split
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.reviews import Judgement, count_reviewed, from_reviews, judgements
-from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.reviews import count_reviewed, from_reviews
+from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Decision
 
 Json = dict[str, Any]
@@ -116,21 +116,6 @@ def test_a_damaged_mask_is_a_recorded_problem(store: FeedbackStore) -> None:
 def test_an_unknown_project_says_what_to_do(store: FeedbackStore) -> None:
     with pytest.raises(BadRequest, match="maskloop sync"):
         from_reviews(store, 8, load)
-
-
-def test_only_looked_at_predictions_tell_what_a_score_is_worth(store: FeedbackStore) -> None:
-    def predicted(task: int) -> None:
-        store.record_predictions([MadePrediction(task, 7, "v1", 0.9, [brush("a", 3, score=0.7), brush("b", 20)])])
-
-    predicted(1)
-    annotate(store, 1, brush("a", 3, origin="prediction"), brush("b", 22, origin="prediction-changed"), brush("c", 5))
-    predicted(2)
-    bulk = {"id": 2, "task": 2, "project": 7, "result": [brush("a", 3)], "updated_at": NOW.isoformat()}
-    seen = {"id": 2, "project": 7, "data": {}}
-    store.record_event({"action": "ANNOTATIONS_CREATED", "annotation": [bulk], "task": [seen], "project": PROJECT})
-    store.process_pending()
-    assert judgements(store, 7) == [Judgement(0.7, True), Judgement(0.9, False)]
-    assert judgements(store, 7, "v2") == []
 
 
 def test_what_is_held_out_is_so_for_good(store: FeedbackStore, tmp_path: Path) -> None:

@@ -139,6 +139,26 @@ def test_what_an_annotator_removed_from_the_prediction_was_rejected(store: Feedb
     assert (rejected.score, rejected.model_version, rejected.label) == (0.6, "v1", None)
 
 
+def test_a_prediction_whose_number_only_label_studio_knows_is_found_by_its_regions(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("old"))])
+    store.record_predictions([made(box("a"), box("c", 70))])
+    record(store, annotation(box("a", origin="prediction"), parent_prediction=90))
+    assert verdicts(store) == {"a": Verdict.ACCEPTED, "c": Verdict.REJECTED}
+
+
+def test_all_regions_of_a_prediction_may_be_rejected(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a"), box("c", 70))])
+    record(store, annotation(parent_prediction=90))
+    assert verdicts(store) == {"a": Verdict.REJECTED, "c": Verdict.REJECTED}
+
+
+def test_what_the_model_said_counts_where_people_saw_a_chance(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a", score=0.3, predicted_iou=0.9))])
+    record(store, annotation(box("a", origin="prediction")))
+    with store.session() as session:
+        assert session.scalars(select(RegionVerdict.score)).one() == 0.9
+
+
 def test_without_an_origin_the_regions_are_compared(store: FeedbackStore) -> None:
     store.record_predictions([made(box("a"), box("b"))])
     record(store, annotation(box("a"), box("b", 20)))

@@ -19,6 +19,7 @@ from maskloop.annotate.values import Segment
 from maskloop.engines.base import Engine
 from maskloop.errors import MaskloopError
 from maskloop.images.decode import decode
+from maskloop.learning.calibration import UNKNOWN, Calibration, Chances
 from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
 from maskloop.sam.masks import upscale
 from maskloop.sam.values import Embedding, Image, ImageSize, Mask, Prompt
@@ -81,12 +82,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Does jobs. max_bytes, max_pixels: of one photo, as a file and decoded. version: of the engine's model."""
+    """Does jobs. max_bytes, max_pixels: of one photo, as a file and decoded. version: of the engine's model; chances:
+    what its scores are worth."""
 
     engine: Engine
     max_bytes: int
     max_pixels: int
     version: str
+    chances: Chances = UNKNOWN
 
     def __call__(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
         """For each photo of a :class:`Job`, in order, its ``size``, ``segments``, ``version`` and ``problems``, or why
@@ -142,7 +145,7 @@ class Worker:
             masks = propose_in(self.engine, image, job.automatic)
         else:
             masks = propose(self.engine, embedding, job.automatic)
-        return [Segment.of(mask, job.label) for mask in masks]
+        return [Segment.of(_scored(mask, self.chances.automatic), job.label) for mask in masks]
 
     def _prompted(self, embedding: Embedding, detections: Sequence[Detection]) -> tuple[list[Segment], list[str]]:
         inside = [_clipped(detection, embedding.size) for detection in detections]
@@ -154,7 +157,8 @@ class Worker:
             if box is None:
                 problems.append(f"{name} lies outside the photo.")
             elif (mask := next(masks)).pixels.any():
-                score = mask.score if detection.score is None else detection.score
+                scored = _scored(mask, self.chances.prompted)
+                score = scored.score if detection.score is None else detection.score
                 segments.append(Segment.of(replace(mask, score=score), detection.label))
             else:
                 problems.append(f"{name} gave no mask.")
@@ -164,6 +168,11 @@ class Worker:
         for start in range(0, len(prompts), BOXES):
             for answer in self.engine.decode(embedding, prompts[start : start + BOXES], multimask=False):
                 yield Mask(upscale(answer.logits[0], answer.size), float(answer.scores[0]))
+
+
+def _scored(mask: Mask, calibration: Calibration) -> Mask:
+    """With the chance that a person accepts it as its score, if that is known."""
+    return mask if calibration.kind == "none" else replace(mask, score=float(calibration(mask.score)))
 
 
 def _clipped(detection: Detection, size: ImageSize) -> NDArray[np.float32] | None:

@@ -16,10 +16,11 @@ from functools import partial
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.cli.schedule import keep_to, local_time, times
-from maskloop.cli.versions import version_in_service
+from maskloop.cli.versions import name_of, registry_of, version_in_service
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, redis_url
+from maskloop.learning.acceptance import follow_verdicts
 from maskloop.learning.orders import follow_reviews, order_all
 from maskloop.learning.store import open_store
 from maskloop.settings import Settings
@@ -41,14 +42,20 @@ def keep_house(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     store, dispatcher = open_store(settings), Dispatcher(connect(redis_url(settings)), {})
-    follow = partial(follow_reviews, store, dispatcher, settings.train_every)
+    registry, version = registry_of(settings), version_in_service(settings)
+
+    def refit(project: int) -> None:
+        served = version()
+        follow_verdicts(store, registry, name_of(served), served, project)
+
+    follow = partial(follow_reviews, store, dispatcher, settings.train_every, refit)
     tasks: list[Task] = [partial(keep_to, lambda: FEEDBACK_PAUSE, follow)]
     if settings.train_schedule:
         left = times(settings.train_schedule, local_time)
         tasks.append(partial(keep_to, left, partial(order_all, store, dispatcher)))
     if courier := connect_courier(settings):
         tasks.append(courier.run)
-    if ahead := connect_ahead(settings, version_in_service(settings)):
+    if ahead := connect_ahead(settings, version):
         tasks.append(ahead.run)
     with running(tasks):
         stop.wait()

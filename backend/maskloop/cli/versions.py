@@ -11,8 +11,13 @@ from maskloop.settings import Settings
 
 def version_in_service(settings: Settings) -> Callable[[], str]:
     """Tells the version that new predictions carry."""
-    registry = Registry(settings.data_dir / "models", settings.weights_dir)
+    registry = registry_of(settings)
     return lambda: version_of(registry.in_service())
+
+
+def registry_of(settings: Settings) -> Registry:
+    """To ask about versions; the official weights are not looked at."""
+    return Registry(settings.data_dir / "models", settings.weights_dir)
 
 
 def version_of(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -22,14 +23,17 @@ from maskloop.dispatch.queues import QueueName, connect
 from maskloop.engines.base import Engine
 from maskloop.engines.choose import choose_engine
 from maskloop.engines.runtime import available_threads
+from maskloop.errors import MaskloopError
 from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.inference import Segmenter, open_segmenter
 from maskloop.labelstudio import ahead, batch, handlers, proposing, service
 from maskloop.labelstudio.connect import redis_url
 from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.scores import as_chances
 from maskloop.learning import jobs, orders
+from maskloop.learning.calibration import Chances
 from maskloop.learning.registry import OFFICIAL, Registry
-from maskloop.learning.store import open_store
+from maskloop.learning.store import MadePrediction, open_store
 from maskloop.learning.training import TrainingSettings
 from maskloop.sam.values import Embedding, Image
 from maskloop.settings import Settings
@@ -38,6 +42,8 @@ MODELS_KEPT = 2
 """Versions that a worker holds: the one in service, and the one before for jobs that are still under way."""
 
 Json = dict[str, Any]
+
+log = logging.getLogger("maskloop.worker")
 
 
 def make_engine(model: str | None, engine: str | None) -> Engine:
@@ -51,7 +57,7 @@ def make_annotator(settings: Settings) -> annotating.Worker:
     """For a process that annotates photos."""
     registry = open_registry(settings)
     name = registry.in_service()
-    return annotator(settings, open_engine(settings, registry, name), version_of(name))
+    return annotator(settings, open_engine(settings, registry, name), version_of(name), registry.chances(name))
 
 
 def open_engine(settings: Settings, registry: Registry, name: str) -> Engine:
@@ -71,8 +77,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def annotator(settings: Settings, engine: Engine, version: str) -> annotating.Worker:
-    return annotating.Worker(engine, settings.max_image_bytes, settings.max_image_pixels, version)
+def annotator(settings: Settings, engine: Engine, version: str, chances: Chances) -> annotating.Worker:
+    return annotating.Worker(engine, settings.max_image_bytes, settings.max_image_pixels, version, chances)
 
 
 class Models:
@@ -105,6 +111,10 @@ class Models:
                 self._kept.popitem(last=False)[1][1].close()
             return self._kept[version]
 
+    def chances(self, version: str, project: int | None = None) -> Chances:
+        """What its scores are worth; asked for each job, because reviews go on. Raises UnknownVersion."""
+        return self._registry.chances(name_of(version), project)
+
     def report(self) -> Json:
         """The version used last, and what runs it."""
         with self._lock:
@@ -123,19 +133,36 @@ def build_service(queue: QueueName, settings: Settings) -> Service:
 
 def click_handlers(_: Settings, models: Models) -> dict[str, Handler]:
     def click(payload: Json, _: JobContext) -> Json:
-        return handlers.click(models.of(payload["version"]), payload)
+        made = handlers.click(models.of(payload["version"]), payload)
+        return as_chances(made, models.chances(payload["version"], payload["project"]).prompted)
 
     return {service.KIND: click}
 
 
 def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
-    ledger = Ledger(connect(redis_url(settings)))
+    ledger, store = Ledger(connect(redis_url(settings))), open_store(settings)
+
+    def note(work: Json, made: Json) -> None:
+        task = work["task"]["id"]
+        if task is None:
+            return
+        noted = MadePrediction(task, work["project"], made["model_version"], made["score"], made["result"])
+        try:
+            store.record_predictions([noted])
+        except MaskloopError as error:
+            log.warning("The prediction of task %s isn't noted: %s", task, error)
 
     def task(payload: Json, context: JobContext) -> None:
-        batch.handler(models.of(payload["work"]["version"]), ledger)(payload, context)
+        version, project = payload["work"]["version"], payload["work"]["project"]
+
+        def score(made: Json) -> Json:
+            return as_chances(made, models.chances(version, project).automatic)
+
+        batch.handler(models.of(version), ledger, score=score, note=note)(payload, context)
 
     def annotate(payload: Json, _: JobContext) -> list[Json]:
-        return annotator(settings, *models.in_service())(payload)
+        engine, version = models.in_service()
+        return annotator(settings, engine, version, models.chances(version))(payload)
 
     return {
         batch.KIND: task,

@@ -182,18 +182,27 @@ def settle_failure(ledger: Ledger, entry: str, project: int, payload: Json, erro
 
 
 def handler(
-    segmenter: Segmenter, ledger: Ledger, automatic: AutomaticSettings | None = None
+    segmenter: Segmenter,
+    ledger: Ledger,
+    automatic: AutomaticSettings | None = None,
+    *,
+    score: Callable[[Json], Json] = lambda made: made,
+    note: Callable[[Json, Json], None] = lambda _payload, _made: None,
 ) -> Callable[[Any, JobContext], None]:
-    """What a batch worker does with jobs of ``KIND``: the prediction goes to the ledger, not through the queue."""
+    """What a batch worker does with jobs of ``KIND``: the prediction goes to the ledger, not through the queue.
+
+    score: what becomes of a prediction's scores. note: is told of a payload and what people will see of it.
+    """
 
     def run(job: Any, context: JobContext) -> None:
         context.check()
         entry, project, payload = job["entry"], int(job["project"]), job["work"]
         try:
-            made = pre_annotate(segmenter, payload, automatic)
+            made = score(pre_annotate(segmenter, payload, automatic))
         except MaskloopError as error:
             settle_failure(ledger, entry, project, payload, error)
         else:
-            ledger.finish(entry, project, made)
+            if ledger.finish(entry, project, made):
+                note(payload, made)
 
     return run

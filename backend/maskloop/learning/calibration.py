@@ -20,8 +20,8 @@ FEWEST = 30
 FOLDS = 5
 BINS = 10
 EPSILON = 1e-4
-PRIOR = 1.0
-"""Weight of the wish to leave scores as they are, in judged masks."""
+PRIOR = np.array([1.0, 0.02])
+"""Weights of the wish to leave slope and offset as they are; how many masks are accepted at all is soon known."""
 
 
 class Calibration(BaseModel):
@@ -37,6 +37,31 @@ class Calibration(BaseModel):
     def __call__(self, scores: ArrayLike) -> Scores:
         """The chances, between 0 and 1, of predicted scores."""
         return np.interp(np.asarray(scores, np.float64), self.scores, self.chances)
+
+
+class Chances(BaseModel):
+    """What a version's scores are worth: of masks that somebody clicked or boxed, and of those found by themselves."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prompted: Calibration = Calibration()
+    automatic: Calibration = Calibration()
+
+    @property
+    def judged(self) -> int:
+        """Masks that both were fitted to."""
+        return self.prompted.judged + self.automatic.judged
+
+    def or_else(self, other: Chances) -> Chances:
+        """Where nothing could be fitted here, what the other has."""
+        return Chances(
+            prompted=other.prompted if self.prompted.kind == "none" else self.prompted,
+            automatic=other.automatic if self.automatic.kind == "none" else self.automatic,
+        )
+
+
+UNKNOWN = Chances()
+"""Leaves scores as they are."""
 
 
 def fit(scores: ArrayLike, accepted: ArrayLike, seed: int = 0) -> Calibration:
@@ -91,7 +116,7 @@ def _logistic(x: Scores, y: Scores) -> Calibration:
     for _ in range(50):
         p = _sigmoid(features @ weights)
         gradient = features.T @ (p - y) + PRIOR * (weights - rest)
-        curvature = (features * (p * (1 - p))[:, None]).T @ features + PRIOR * np.eye(2)
+        curvature = (features * (p * (1 - p))[:, None]).T @ features + np.diag(PRIOR)
         step = np.linalg.solve(curvature, gradient)
         weights = weights - step / max(1.0, float(np.abs(step).max()))
         if np.abs(step).max() < 1e-9:

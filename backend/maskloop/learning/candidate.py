@@ -10,7 +10,7 @@ from typing import NamedTuple
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation.coco import GroundTruth
-from maskloop.learning import gate
+from maskloop.learning import gate, simulated
 from maskloop.learning.dataset import ReviewedPhoto, describe, views
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
 from maskloop.learning.samples import Sample
@@ -88,7 +88,10 @@ Judged = Sequence[tuple[Embedding, Sequence[GroundTruth]]]
 
 
 def judge(registry: Registry, name: str, held_out: Judged, general: Judged = ()) -> Judgement:
-    """Compare a version with the one in service, and keep what was found. Raises UnknownVersion or WeightsError."""
+    """Compare a version with the one in service, and keep what was found, also of what its scores are worth.
+
+    Raises UnknownVersion or WeightsError.
+    """
     against = registry.in_service()
     if (refusal := gate.too_few(sum(len(objects) for _, objects in held_out))) is not None:
         judgement = Judgement(passed=False, reason=refusal.reason, against=against)
@@ -100,6 +103,7 @@ def judge(registry: Registry, name: str, held_out: Judged, general: Judged = ())
 
 def _compare(registry: Registry, name: str, against: str, held_out: Judged, general: Judged) -> Judgement:
     candidate, served = (TorchEngine(load_model(registry.weights(one))) for one in (name, against))
+    registry.record_chances(name, simulated.of_objects(candidate, held_out))
     general_figures = (gate.measure(candidate, general), gate.measure(served, general)) if general else None
     figures = gate.measure(candidate, held_out)
     decision = gate.decide(figures, gate.measure(served, held_out), general_figures)

@@ -5,6 +5,8 @@ Knows no network: servers order, workers train.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
@@ -39,12 +41,18 @@ def submit(dispatcher: Dispatcher, order: Order) -> Ticket:
     )
 
 
-def follow_reviews(store: FeedbackStore, dispatcher: Dispatcher, every: int) -> None:
-    """One round of what a server does beside answering: bring recorded events into the database, and have projects
-    trained that got ``every`` new masks; 0: none. Raises QueueUnavailable."""
+def follow_reviews(
+    store: FeedbackStore, dispatcher: Dispatcher, every: int, refit: Callable[[int], object] = lambda _: None
+) -> None:
+    """One round of what a server does beside answering: bring recorded events into the database, have the scores of
+    projects with new verdicts fitted to them, and have those trained that got ``every`` new masks; 0: none.
+
+    Raises QueueUnavailable or FeedbackUnavailable.
+    """
     progress = store.process_pending()
-    if every:
-        for project in sorted(progress.projects):
+    for project in sorted(progress.projects):
+        refit(project)
+        if every:
             submit(dispatcher, Order(project=project, every=every))
 
 

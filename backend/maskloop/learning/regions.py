@@ -19,6 +19,8 @@ BRUSH, RECTANGLE, POLYGON = (
     frozenset({"polygonlabels", "polygon"}),
 )
 SHAPES = BRUSH | RECTANGLE | POLYGON
+PREDICTED_IOU = "predicted_iou"
+"""Key of a predicted region's score as the model gave it, where ``score`` is a chance."""
 MAX_PIXELS = 100_000_000
 """Of a region's image: what is larger is no image that was served."""
 HEADER_BYTES = 4

@@ -4,6 +4,7 @@
     models/VERSION/model.json   what it is: see ``ModelVersion``
     models/VERSION/weights.pt   a state dict of ``sam.network.MobileSam``
     models/VERSION/gate.json    what the gate said of it, if it was asked: see ``Judgement``
+    models/VERSION/chances.json, chances-PROJECT.json   what its scores are worth, anywhere and in a project
 
 A version is there when its model.json is, which is written last; it never changes. Who wants to know the version in
 service reads one small file, so workers may ask before each request.
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from maskloop.errors import BadRequest, WeightsError
+from maskloop.learning.calibration import Chances
 from maskloop.learning.spool import sync_directory
 
 if TYPE_CHECKING:
@@ -157,6 +159,30 @@ class Registry:
         self.get(name)
         with self._locked():
             write(self._directory / name / "gate.json", judgement.model_dump_json(indent=1))
+
+    def chances(self, name: str, project: int | None = None) -> Chances:
+        """What a version's scores are worth in a project: told by its reviews or, before there are enough, by what the
+        version was judged by. Scores as they are if neither is known."""
+        anywhere = self.own_chances(name)
+        return anywhere if project is None else self.own_chances(name, project).or_else(anywhere)
+
+    def record_chances(self, name: str, chances: Chances, project: int | None = None) -> None:
+        """Raises UnknownVersion."""
+        self.get(name)
+        with self._locked():
+            path = self._chances_path(name, project)
+            path.parent.mkdir(exist_ok=True)
+            write(path, chances.model_dump_json())
+
+    def own_chances(self, name: str, project: int | None = None) -> Chances:
+        """What was recorded for just that project, or for none."""
+        try:
+            return Chances.model_validate_json(self._chances_path(name, project).read_bytes())
+        except FileNotFoundError:
+            return Chances()
+
+    def _chances_path(self, name: str, project: int | None) -> Path:
+        return self._directory / name / ("chances.json" if project is None else f"chances-{project}.json")
 
     def in_service(self) -> str:
         """The version that answers now."""

@@ -11,11 +11,12 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from maskloop.learning.acceptance import Judgement as Judged
+from maskloop.learning.acceptance import judgements
 from maskloop.learning.calibration import calibration_error, fit
 from maskloop.learning.regions import Region
 from maskloop.learning.registry import Judgement, Registry
-from maskloop.learning.reviews import Judgement as Judged
-from maskloop.learning.reviews import count_reviewed, image_of, judgements
+from maskloop.learning.reviews import count_reviewed, image_of
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation, Prediction, Project, RegionVerdict, Task, Verdict
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -20,33 +19,6 @@ from maskloop.learning.dataset import ReviewedPhoto, ground_truth
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation, Decision, Project, RegionVerdict, Review, Task, Verdict
 from maskloop.sam.values import Image, ImageSize
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the model thought of a mask, and whether a person took it as it was."""
-
-    score: float
-    accepted: bool
-
-
-def judgements(store: FeedbackStore, project_id: int, model_version: str | None = None) -> list[Judgement]:
-    """All masks of a project that the model predicted and a person judged, of one version or of all.
-
-    Predictions turned into annotations in bulk don't count: nobody looked. Raises FeedbackUnavailable.
-    """
-    query = (
-        select(RegionVerdict.score, RegionVerdict.verdict)
-        .join(Annotation, Annotation.id == RegionVerdict.annotation_id)
-        .where(RegionVerdict.project_id == project_id, RegionVerdict.score.is_not(None), ~Annotation.converted)
-        .where(RegionVerdict.verdict != Verdict.ADDED)
-        .order_by(RegionVerdict.id)
-    )
-    if model_version is not None:
-        query = query.where(RegionVerdict.model_version == model_version)
-    with store.session() as session:
-        rows = session.execute(query)
-        return [Judgement(score, verdict == Verdict.ACCEPTED) for score, verdict in rows if score is not None]
 
 
 def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None = None) -> int:

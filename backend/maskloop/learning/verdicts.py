@@ -57,8 +57,9 @@ class Judged:
 
     @property
     def score(self) -> float | None:
-        """What the model thought of the predicted region."""
-        score = self.before.get("score") if self.before is not None else None
+        """What the model thought of the predicted region, before that became a chance."""
+        before = self.before or {}
+        score = before.get(regions.PREDICTED_IOU, before.get("score"))
         return float(score) if isinstance(score, int | float) else self.seen.score if self.seen else None
 
     @property
@@ -136,11 +137,10 @@ def find_problem(region: Region, controls: Controls) -> str:
 
 def _rejected(finals: Sequence[Final], predictions: Sequence[Seen]) -> Iterator[Judged]:
     """Regions that an annotation started from and lacks now, and last answers to clicks of which nothing was kept."""
-    parents = {seen.label_studio_id: seen for seen in predictions}
     kept = {region["id"] for final in finals for region in unique(final.regions)}
     for final in finals:
         own = {region["id"] for region in unique(final.regions)}
-        if final.parent_prediction is not None and (parent := parents.get(final.parent_prediction)) is not None:
+        if (parent := _parent(final, predictions)) is not None:
             yield from (_reject(final, parent, region) for region in unique(parent.regions) if region["id"] not in own)
     for chain in chains(predictions):
         ids = {region["id"] for seen in chain for region in unique(seen.regions)}
@@ -151,6 +151,23 @@ def _rejected(finals: Sequence[Final], predictions: Sequence[Seen]) -> Iterator[
         )
         if judge_of is not None and not ids & kept:
             yield from (_reject(judge_of, chain[-1], region) for region in unique(chain[-1].regions))
+
+
+def _parent(final: Final, predictions: Sequence[Seen]) -> Seen | None:
+    """What the annotation started from: the task's prediction of that number or, as only Label Studio knows the numbers
+    of those that it was given, the newest of those that has all regions which came from a prediction."""
+    if final.parent_prediction is None:
+        return None
+    whole = [seen for seen in by_age(predictions) if not seen.prompts]
+    clicked = {region["id"] for seen in predictions if seen.prompts for region in seen.regions}
+    kept = {region["id"] for region in final.regions if region.get("origin") in ("prediction", "prediction-changed")}
+    by_number = [seen for seen in whole if seen.label_studio_id == final.parent_prediction]
+    by_regions = [
+        seen
+        for seen in whole
+        if seen.label_studio_id is None and kept - clicked <= {region["id"] for region in seen.regions}
+    ]
+    return next(reversed(by_number or by_regions), None)
 
 
 def _reject(final: Final, seen: Seen, region: Region) -> Judged:

@@ -1,0 +1,87 @@
+"""What a version's scores are worth, told by what people did with its masks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, select
+
+from maskloop.learning.calibration import FEWEST, Chances, fit
+from maskloop.learning.registry import Registry
+from maskloop.learning.store import FeedbackStore
+from maskloop.learning.tables import Annotation, Prediction, RegionVerdict, Verdict
+
+log = logging.getLogger(__name__)
+
+GROWTH = 1.2
+"""A project's verdicts are fitted again when there are so many times as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the model thought of a mask, and whether a person took it as it was. prompted: they clicked or boxed it."""
+
+    score: float
+    accepted: bool
+    prompted: bool
+
+
+def judgements(store: FeedbackStore, project_id: int, model_version: str | None = None) -> list[Judgement]:
+    """All masks of a project that the model predicted and a person judged, of one version or of all.
+
+    Predictions turned into annotations in bulk don't count: nobody looked. Raises FeedbackUnavailable.
+    """
+    columns = select(RegionVerdict.score, RegionVerdict.verdict, Prediction.prompts.is_not(None))
+    with store.session() as session:
+        rows = session.execute(columns.where(*_judged(project_id, model_version)).order_by(RegionVerdict.id))
+        return [
+            Judgement(score, verdict == Verdict.ACCEPTED, bool(prompted))
+            for score, verdict, prompted in rows
+            if score is not None
+        ]
+
+
+def count_judged(store: FeedbackStore, project_id: int, model_version: str) -> int:
+    """How many ``judgements`` there are. Raises FeedbackUnavailable."""
+    query = select(func.count(RegionVerdict.id)).where(*_judged(project_id, model_version))
+    with store.session() as session:
+        return session.scalar(query) or 0
+
+
+def _judged(project_id: int, model_version: str | None) -> list[ColumnElement[bool]]:
+    found = [
+        RegionVerdict.annotation_id == Annotation.id,
+        RegionVerdict.prediction_id == Prediction.id,
+        RegionVerdict.project_id == project_id,
+        RegionVerdict.score.is_not(None),
+        RegionVerdict.verdict != Verdict.ADDED,
+        ~Annotation.converted,
+    ]
+    return found if model_version is None else [*found, RegionVerdict.model_version == model_version]
+
+
+def of_judgements(judged: Iterable[Judgement]) -> Chances:
+    """From verdicts."""
+    by_prompted: dict[bool, list[Judgement]] = {True: [], False: []}
+    for one in judged:
+        by_prompted[one.prompted].append(one)
+    prompted, automatic = (
+        fit([one.score for one in found], [one.accepted for one in found])
+        for found in (by_prompted[True], by_prompted[False])
+    )
+    return Chances(prompted=prompted, automatic=automatic)
+
+
+def follow_verdicts(store: FeedbackStore, registry: Registry, name: str, version: str, project: int) -> bool:
+    """Fit a project's scores to its verdicts if there are many more than before; whether that was done.
+
+    name: of the version in the registry; version: what its predictions carry. Raises FeedbackUnavailable.
+    """
+    if count_judged(store, project, version) < max(FEWEST, GROWTH * registry.own_chances(name, project).judged):
+        return False
+    chances = of_judgements(judgements(store, project, version))
+    registry.record_chances(name, chances, project)
+    log.info("project=%d version=%s scores are fitted to %d verdicts", project, name, chances.judged)
+    return True

@@ -1,0 +1,80 @@
+"""What scores are worth is told by what people did, in each project, and again as they go on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskloop.learning.acceptance import Judgement, count_judged, follow_verdicts, judgements, of_judgements
+from maskloop.learning.calibration import FEWEST, Chances
+from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.learning.store import FeedbackStore, MadePrediction
+
+PROJECT = {"id": 7}
+VERSION = "mobile_sam-1"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "models", tmp_path / "official.pt")
+
+
+def box(region: str, **more: Any) -> dict[str, Any]:
+    value = {"x": 10, "y": 10, "width": 20, "height": 50, "rectanglelabels": ["Dog"]}
+    shape = {"id": region, "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
+    return shape | {"original_width": 100, "original_height": 80} | more
+
+
+def review(store: FeedbackStore, task: int, score: float, accepted: bool, *, prompted: bool = True) -> None:
+    prompts = [{"id": f"p{task}"}] if prompted else None
+    region = f"r{task}"
+    store.record_predictions([MadePrediction(task, 7, VERSION, score, [box(region, score=score)], prompts)])
+    result = [box(region, origin="prediction" if accepted else "prediction-changed")]
+    found = {"id": task, "task": task, "project": 7, "result": result, "updated_at": "2026-11-21T00:00:00Z"}
+    seen = {"id": task, "project": 7, "data": {}}
+    store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
+
+
+def test_masks_that_nobody_looked_at_tell_nothing(sqlite_store: FeedbackStore) -> None:
+    store = sqlite_store
+    review(store, 1, 0.7, accepted=True)
+    review(store, 2, 0.9, accepted=False, prompted=False)
+    store.record_predictions([MadePrediction(3, 7, VERSION, 0.5, [box("r3")])])
+    bulk = {"id": 3, "task": 3, "project": 7, "result": [box("r3")], "updated_at": "2026-11-21T00:00:00Z"}
+    seen = {"id": 3, "project": 7, "data": {}}
+    store.record_event({"action": "ANNOTATIONS_CREATED", "annotation": [bulk], "task": [seen], "project": PROJECT})
+    store.process_pending()
+    assert judgements(store, 7) == [Judgement(0.7, True, True), Judgement(0.9, False, False)]
+    assert count_judged(store, 7, VERSION) == 2
+    assert judgements(store, 7, "another") == []
+
+
+def test_clicked_and_automatic_masks_are_told_apart() -> None:
+    chance = np.random.default_rng(0)
+    judged = [Judgement(0.95, bool(chance.random() < 0.9), True) for _ in range(200)]
+    judged += [Judgement(0.95, bool(chance.random() < 0.2), False) for _ in range(200)]
+    chances = of_judgements(judged)
+    assert chances.prompted(0.95) == pytest.approx(0.9, abs=0.1)
+    assert chances.automatic(0.95) == pytest.approx(0.2, abs=0.1)
+
+
+def test_a_projects_scores_follow_its_verdicts(sqlite_store: FeedbackStore, registry: Registry) -> None:
+    def follow() -> bool:
+        sqlite_store.process_pending()
+        return follow_verdicts(sqlite_store, registry, OFFICIAL, VERSION, 7)
+
+    def review_all(tasks: range) -> None:
+        for task in tasks:
+            review(sqlite_store, task, 0.95, accepted=task % 4 == 0)
+
+    review_all(range(1, FEWEST))
+    assert not follow()
+    review_all(range(FEWEST, 41))
+    assert follow()
+    assert registry.chances(OFFICIAL, 7).prompted(0.95) == pytest.approx(0.25, abs=0.1)
+    assert registry.chances(OFFICIAL, 8) == registry.chances(OFFICIAL) == Chances()
+    review_all(range(41, 45))
+    assert not follow(), "four more tell little"
+    review_all(range(45, 61))
+    assert follow()
