@@ -1,5 +1,5 @@
 """What goes on beside answering: feedback into the database, training when it is due, late predictions delivered, the
-next images encoded.
+next images encoded, and Label Studio's projects shown the version in service.
 
 A process of its own: in the server's, each of its turns would hold up the clicks.
 """
@@ -16,10 +16,10 @@ from functools import partial
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.cli.schedule import keep_to, local_time, times
-from maskloop.cli.versions import name_of, registry_of, version_in_service
+from maskloop.cli.versions import name_of, registry_of, version_in_service, versions_made
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
-from maskloop.labelstudio.connect import connect_ahead, connect_courier, redis_url
+from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
 from maskloop.learning.acceptance import follow_verdicts
 from maskloop.learning.orders import follow_reviews, order_all
 from maskloop.learning.store import open_store
@@ -57,6 +57,8 @@ def keep_house(settings: Settings) -> None:
         tasks.append(courier.run)
     if ahead := connect_ahead(settings, version):
         tasks.append(ahead.run)
+    if showing := connect_showing(settings, version, versions_made(settings)):
+        tasks.append(showing.run)
     with running(tasks):
         stop.wait()
 

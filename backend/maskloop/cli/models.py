@@ -9,7 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskloop.errors import BadRequest
+from maskloop.cli.versions import version_in_service, versions_made
+from maskloop.dispatch.private_redis import private_url
+from maskloop.errors import BadRequest, QueueUnavailable
+from maskloop.labelstudio.connect import can_deliver, connect_showing
 from maskloop.learning.registry import Registry
 from maskloop.learning.store import open_store
 from maskloop.settings import Settings
@@ -71,6 +74,7 @@ def promote_command(version: Version, force: Force = False) -> None:
     registry.promote(version)
     open_store(settings).record_action(getpass.getuser(), "promote", version, {"before": before, "forced": force})
     typer.echo(f"{version} is in service; before it was {before}.")
+    _have_it_shown(settings)
 
 
 @app.command("rollback")
@@ -82,3 +86,19 @@ def rollback_command() -> None:
     now = registry.rollback()
     open_store(settings).record_action(getpass.getuser(), "rollback", now, {"before": before})
     typer.echo(f"{now} is in service again; {before} is kept.")
+    _have_it_shown(settings)
+
+
+def _have_it_shown(settings: Settings) -> None:
+    """In Label Studio, at once; housekeeping goes on with what can't be shown yet."""
+    settings = settings.model_copy(update={"redis_url": settings.redis_url or private_url(settings.data_dir)})
+    if settings.redis_url is None or not can_deliver(settings):
+        return
+    version = version_in_service(settings)
+    showing = connect_showing(settings, version, versions_made(settings))
+    assert showing
+    try:
+        for project, found in showing.follow_all().items():
+            typer.echo(f"Label Studio, project {project}: {found}.")
+    except QueueUnavailable as error:
+        typer.echo(f"Label Studio's projects follow when `maskloop serve` runs: {error}", err=True)

@@ -20,6 +20,12 @@ def registry_of(settings: Settings) -> Registry:
     return Registry(settings.data_dir / "models", settings.weights_dir)
 
 
+def versions_made(settings: Settings) -> Callable[[], set[str]]:
+    """Tells what predictions of any version carry."""
+    registry = registry_of(settings)
+    return lambda: {version_of(one.name) for one in registry.versions()}
+
+
 def version_of(name: str) -> str:
     """What predictions carry, of a model's name in the registry."""
     return official_version() if name == OFFICIAL else name

@@ -100,8 +100,16 @@ class LabelStudioApi:
     def delete_prediction(self, prediction: int) -> None:
         self._send("DELETE", f"/api/predictions/{prediction}/")
 
+    def versions(self, project: int) -> tuple[dict[str, int], set[str]]:
+        """How many predictions of each version a project has, and the titles of its backends."""
+        params = {"extended": "true", "include_live_models": "true"}
+        found = self._json("GET", f"/api/projects/{project}/model-versions/", params=params)
+        counts = {str(one["model_version"]): int(one["count"]) for one in found["static"]}
+        return counts, {str(one["title"]) for one in found["live"] or ()}
+
     def show_version(self, project: int, version: str) -> None:
-        """Make ``version`` the one that the project shows, sorts and samples by."""
+        """Make ``version`` the one that the project shows, sorts and samples by; refused if the project has no
+        prediction of it."""
         self._json("PATCH", f"/api/projects/{project}/", json={"model_version": version})
 
     def webhooks(self, project: int) -> list[JSON]:

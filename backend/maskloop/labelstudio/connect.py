@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName, connect
@@ -12,6 +12,7 @@ from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.service import Backend, Feedback, Patience
+from maskloop.labelstudio.showing import Showing
 from maskloop.learning.store import open_store
 from maskloop.settings import Settings
 from maskloop.weights import official
@@ -54,6 +55,15 @@ def connect_ahead(settings: Settings, version: Callable[[], str]) -> Ahead | Non
     redis = connect(redis_url(settings))
     dispatcher = Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks})
     return Ahead(Visits(redis), dispatcher, _api(settings), version=version, count=settings.encode_ahead)
+
+
+def connect_showing(
+    settings: Settings, version: Callable[[], str], ours: Callable[[], Container[str]]
+) -> Showing | None:
+    """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
+    if not can_deliver(settings):
+        return None
+    return Showing(connect(redis_url(settings)), _api(settings), version=version, ours=ours)
 
 
 def _api(settings: Settings) -> LabelStudioApi:

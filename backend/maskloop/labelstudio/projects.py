@@ -11,6 +11,7 @@ from maskloop.dispatch.queues import reaching_redis
 
 Json = dict[str, Any]
 KEY = "maskloop:extra-params"
+KNOWN = "maskloop:projects"
 
 
 class Projects:
@@ -21,10 +22,17 @@ class Projects:
 
     def remember(self, project: int, extra_params: Json | None) -> None:
         with reaching_redis():
+            self._redis.sadd(KNOWN, str(project))
             if extra_params is None:
                 self._redis.hdel(KEY, str(project))
             else:
                 self._redis.hset(KEY, str(project), json.dumps(extra_params))
+
+    def all(self) -> list[int]:
+        """Those that were set up."""
+        with reaching_redis():
+            known: Any = self._redis.smembers(KNOWN)
+        return sorted(int(project) for project in known)
 
     def extra_params(self, project: int) -> Json | None:
         """What the user wrote into the backend's settings in Label Studio."""

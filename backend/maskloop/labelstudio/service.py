@@ -32,6 +32,7 @@ from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.projects import Projects
 from maskloop.labelstudio.prompts import read_click
+from maskloop.labelstudio.showing import Troubles
 from maskloop.labelstudio.wire import PredictRequest, SetupRequest, WebhookEvent
 from maskloop.learning import orders
 from maskloop.learning.store import MadePrediction
@@ -79,6 +80,7 @@ class Backend:
         self._projects = Projects(redis)
         self._visits = Visits(redis)
         self._ledger = Ledger(redis)
+        self._troubles = Troubles(redis)
         self._batches = Batches(dispatcher, self._ledger, deadline=patience.batch, delivers=delivers)
         self._version = version
         self._patience = patience
@@ -145,13 +147,15 @@ class Backend:
 
         delivers: false without a token: what is late can't be brought to Label Studio then. trouble: why it can't be
         now, or empty. projects: tasks by project (:class:`~maskloop.labelstudio.ledger.Tally`). failures: the last
-        ones, each with project, task, reason and time.
+        ones, each with project, task, reason and time. not_shown: by project, why Label Studio doesn't show the
+        version in service.
         """
         return {
             "delivers": self._delivers,
             "trouble": self._ledger.trouble(),
             "projects": {str(project): asdict(tally) for project, tally in self._ledger.tallies().items()},
             "failures": self._ledger.failures(),
+            "not_shown": self._troubles.all(),
         }
 
     def _click(self, request: PredictRequest) -> Json:

@@ -78,6 +78,7 @@ def _problems(look: Look) -> Iterator[str]:
             yield f"{name}: {queue.failure}"
         elif name is QueueName.INTERACTIVE and not queue.workers:
             yield "interactive: no worker is running, so clicks are not answered."
+    yield from look.batches.get("not_shown", {}).values()
 
 
 def _workers(look: Look, name: QueueName) -> tuple[WorkerState, ...]:

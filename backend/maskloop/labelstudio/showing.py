@@ -1,0 +1,164 @@
+"""Label Studio's projects show the predictions of the version in service, after a promotion or a rollback too.
+
+A project sorts and samples by the score of its ``model_version``. Connecting a backend sets that to the backend's
+title: then Label Studio asks for the prediction of each task that is opened without one, its column of scores is empty,
+and uncertainty sampling is random. It refuses a version of which it has no prediction.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from redis import Redis
+
+from maskloop.dispatch.queues import reaching_redis
+from maskloop.errors import LabelStudioError, MaskloopError
+from maskloop.labelstudio.ahead import UNCERTAINTY
+from maskloop.labelstudio.api import LabelStudioApi
+from maskloop.labelstudio.ledger import Ledger, Tally
+from maskloop.labelstudio.projects import Projects
+
+Json = dict[str, Any]
+KEY = "maskloop:not-shown"
+PAUSE = 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
+"""Seconds between looks at a project in which nothing was promoted or predicted meanwhile."""
+
+log = logging.getLogger("maskloop.showing")
+
+
+class Found(Enum):
+    """How it is with a project."""
+
+    SHOWN = "its predictions are shown"
+    OTHER = "shows no predictions of maskloop"
+    AS_OPENED = "gets predictions as tasks are opened, until all have one"
+    UNDER_WAY = "shows it when the predictions under way are there"
+    MISSING = "shows it once it has predictions of it: retrieve them there"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was so at the last look; when the next one is due, and how long after that the one after it."""
+
+    version: str
+    tally: Tally
+    due: float
+    pause: float
+
+
+class Troubles:
+    """Why projects don't show the version in service, by project, in Redis: for ``/health``."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def note(self, project: int, reason: str) -> None:
+        """An empty reason: it does."""
+        with reaching_redis():
+            if reason:
+                self._redis.hset(KEY, str(project), reason)
+            else:
+                self._redis.hdel(KEY, str(project))
+
+    def all(self) -> dict[str, str]:
+        with reaching_redis():
+            noted: Any = self._redis.hgetall(KEY)
+        return {project.decode(): reason.decode() for project, reason in noted.items()}
+
+
+class Showing:
+    """Looks after every project that was set up. One for a process, in a thread of its own.
+
+    version: of the model in service. ours: what predictions of any version carry.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        api: LabelStudioApi,
+        *,
+        version: Callable[[], str],
+        ours: Callable[[], Container[str]],
+    ) -> None:
+        self._projects = Projects(redis)
+        self._ledger = Ledger(redis)
+        self._troubles = Troubles(redis)
+        self._api = api
+        self._version = version
+        self._ours = ours
+        self._looks: dict[int, _Look] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop`` is set."""
+        while not stop.wait(PAUSE):
+            try:
+                self.look_around()
+            except MaskloopError as error:
+                log.warning("%s", error)
+
+    def look_around(self) -> None:
+        """Look at the projects of which something may have changed. Raises QueueUnavailable."""
+        version, tallies = self._version(), self._ledger.tallies()
+        for project in self._projects.all():
+            tally = tallies.get(project, Tally())
+            before = self._looks.get(project)
+            now = time.monotonic()
+            if before is not None and (before.version, before.tally) == (version, tally):
+                if now < before.due:
+                    continue
+                pause = min(2 * before.pause, LONGEST_PAUSE)
+            else:
+                pause = FIRST_PAUSE
+            self._looks[project] = _Look(version, tally, now + pause, pause)
+            self.follow(project, version, tally)
+
+    def follow_all(self) -> dict[int, str]:
+        """Look at all projects now; in words how it is with each. Raises QueueUnavailable."""
+        version, tallies = self._version(), self._ledger.tallies()
+        told: dict[int, str] = {}
+        for project in self._projects.all():
+            found = self.follow(project, version, tallies.get(project, Tally()))
+            told[project] = found.value if found else self._troubles.all().get(str(project), "")
+        return told
+
+    def follow(self, project: int, version: str, tally: Tally) -> Found | None:
+        """Have a project show ``version`` if it can; None, and it is told, if Label Studio refuses or is away."""
+        try:
+            found = self._follow(project, version, tally)
+        except LabelStudioError as error:
+            reason = f"Project {project} doesn't show the predictions of {version}: {error}"
+            if self._troubles.all().get(str(project)) != reason:
+                log.warning("%s", reason)
+            self._troubles.note(project, reason)
+            return None
+        self._troubles.note(project, "")
+        log.debug("project=%d version=%s %s", project, version, found.value)
+        return found
+
+    def _follow(self, project: int, version: str, tally: Tally) -> Found:
+        about = self._api.project(project)
+        shown = about.get("model_version") or ""
+        if shown == version:
+            return Found.SHOWN
+        if not shown:
+            return Found.OTHER  # predictions are switched off
+        counts, titles = self._api.versions(project)
+        opened = shown in titles
+        if not opened and shown not in self._ours():
+            return Found.OTHER
+        if not counts.get(version):
+            return Found.AS_OPENED if opened else Found.MISSING
+        if tally.waiting or tally.ready:
+            return Found.UNDER_WAY
+        if opened and about.get("sampling") != UNCERTAINTY and counts[version] < about.get("task_number", 0):
+            return Found.AS_OPENED
+        self._api.show_version(project, version)
+        log.info("project=%d now shows the predictions of %s, before %s", project, version, shown)
+        return Found.SHOWN
