@@ -1,5 +1,6 @@
 """Encoding ahead of clicks, with a real Redis and a real worker process."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from redis import Redis
 from labelstudio.discs import EVERYTHING, task
 from labelstudio.fake_label_studio import FakeLabelStudio
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.labelstudio.ahead import Ahead, Visit, Visits
+from maskloop.labelstudio.ahead import KEY, Ahead, Visit, Visits
 from maskloop.labelstudio.batch import Batches
 from maskloop.labelstudio.handlers import payload_of
 from maskloop.labelstudio.ledger import Ledger
@@ -99,4 +100,25 @@ def test_where_people_are_is_told_once_in_order_and_old_news_are_forgotten(redis
     for number in range(70):
         visits.note(Visit(PROJECT, number))
     assert [visits.next() for _ in range(64)] == [Visit(PROJECT, number) for number in range(6, 70)]
-    assert visits.next(timeout=1) is None
+    assert visits.next() is None
+
+
+def test_it_goes_on_after_a_project_that_is_gone(
+    start_discs: Callable[..., None],
+    ahead: Ahead,
+    label_studio: FakeLabelStudio,
+    redis: Redis,
+    until: Callable[..., None],
+) -> None:
+    start_discs()
+    visits, stop = Visits(redis), threading.Event()
+    thread = threading.Thread(target=ahead.run, args=(stop,))
+    thread.start()
+    label_studio.status = 404
+    visits.note(Visit(1, None))
+    until(lambda: not redis.exists(KEY))
+    label_studio.status = 200
+    visits.note(Visit(PROJECT, None))
+    until(lambda: len(encoded(redis)) == 3)
+    stop.set()
+    thread.join()

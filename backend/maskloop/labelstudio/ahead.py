@@ -20,7 +20,7 @@ from redis import Redis
 from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName, reaching_redis
-from maskloop.errors import MaskloopError, QueueFull
+from maskloop.errors import MaskloopError, QueueFull, QueueUnavailable
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.handlers import Segmenter, prefetch
 
@@ -31,8 +31,8 @@ MOST = 64
 """Visits that may wait; older ones are of no use any more."""
 LAPSE = 60.0
 """Seconds after which an image that nobody encoded yet is left alone."""
-PAUSE = 5
-"""Seconds that one wait for a visit takes."""
+PAUSE = 1
+"""Seconds that one wait for a visit takes: less than a command to Redis may block."""
 STAY = 30.0
 """Seconds for which a visit of the same place tells nothing new."""
 UNIFORM = "Uniform sampling"
@@ -87,9 +87,11 @@ class Ahead:
                 visit = self._visits.next()
                 if visit and self._is_news(visit):
                     self.encode_after(visit)
-            except MaskloopError as error:
+            except QueueUnavailable as error:
                 log.info("Nothing is encoded ahead now: %s", error)
                 stop.wait(PAUSE)
+            except MaskloopError as error:
+                log.info("Nothing is encoded ahead there: %s", error)
 
     def encode_after(self, visit: Visit) -> int:
         """Submits the images that come next; returns of how many tasks."""
