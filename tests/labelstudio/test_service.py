@@ -3,6 +3,8 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable, QueueU
 from maskloop.geometry import label_studio_rle, masks
 from maskloop.labelstudio.service import Backend, Patience
 from maskloop.learning.spool import FeedbackUnavailable
-from maskloop.learning.store import MadePrediction
+from maskloop.learning.store import FeedbackStore, MadePrediction
 
 MESSAGES = '<TextArea name="why" toName="image" maskloop_messages="true"/><Image'
 TELLING = EVERYTHING.replace("<Image", MESSAGES)
@@ -238,6 +240,51 @@ def test_an_event_is_kept_before_it_is_answered(backend: Backend, notes: Notes) 
     notes.full = True
     with pytest.raises(FeedbackUnavailable):
         backend.webhook(b'{"action": "ANNOTATION_CREATED"}')
+
+
+@pytest.fixture
+def reviewing(dispatcher: Dispatcher, redis: Redis, tmp_path: Path) -> Iterator[tuple[Backend, FeedbackStore]]:
+    """A backend with a real store."""
+    store = FeedbackStore.open(tmp_path)
+    made = Backend(dispatcher, redis, version=lambda: "v", patience=Patience(), delivers=True, feedback=store)
+    yield made, store
+    made.close()
+
+
+def test_a_task_that_a_reviewer_refused_needs_a_human_again(reviewing: tuple[Backend, FeedbackStore]) -> None:
+    backend, store = reviewing
+    seen = [{"id": number, "project": 7, "data": {}} for number in (1, 2, 3)]
+    backend.webhook(json.dumps({"action": "TASKS_CREATED", "project": {"id": 7}, "tasks": seen}).encode())
+    store.record_predictions([MadePrediction(1, 7, "v", 0.8, []), MadePrediction(2, 7, "v", 0.4, [])])
+    review = {"task_id": 3, "reviewer_id": 12, "decision": "approved", "timestamp": "2026-11-21T10:00:00Z"}
+    backend.review(review)
+    store.process_pending()
+    assert [one["task_id"] for one in backend.tasks_to_review({"project": "7"})["tasks"]] == [2, 1]
+    backend.review(review | {"decision": "flagged", "comment": "two dogs", "timestamp": "2026-11-21T10:01:00Z"})
+    store.process_pending()
+    listed = backend.tasks_to_review({"project": "7", "threshold": "0.5"})["tasks"]
+    assert [(one["task_id"], one["score"], one["decision"]) for one in listed] == [(3, None, "flagged"), (2, 0.4, None)]
+
+
+def test_a_review_without_a_time_is_of_now(reviewing: tuple[Backend, FeedbackStore]) -> None:
+    kept = reviewing[0].review({"task_id": 3, "reviewer_id": "ann", "decision": "rejected"})
+    assert abs(datetime.fromisoformat(kept["timestamp"]) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"decision": "maybe"}, {"task_id": "x"}, {"reviewer_id": ""}, {"timestamp": "yesterday"}]
+)
+def test_what_is_no_review_is_refused(reviewing: tuple[Backend, FeedbackStore], wrong: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest, match=next(iter(wrong))):
+        reviewing[0].review({"task_id": 3, "reviewer_id": "ann", "decision": "rejected"} | wrong)
+
+
+@pytest.mark.parametrize("query", [{}, {"project": "x"}, {"project": "7", "limit": "0"}])
+def test_what_needs_a_human_is_asked_of_a_project(
+    reviewing: tuple[Backend, FeedbackStore], query: dict[str, str]
+) -> None:
+    with pytest.raises(BadRequest):
+        reviewing[0].tasks_to_review(query)
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"{}", b'{"action": 3}', b"[" * 100_000])

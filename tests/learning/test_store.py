@@ -343,6 +343,8 @@ def test_a_reviewers_word_is_kept_with_an_audit_line(store: FeedbackStore) -> No
     store.process_pending()
     with store.session() as session:
         actions = session.scalars(select(AuditLine.action).order_by(AuditLine.id)).all()
+        [said] = session.scalars(select(AuditLine).order_by(AuditLine.id.desc())).first().details["reviews"]
+    assert (said["reviewer_id"], said["decision"], said["task_id"]) == ("ann", "flagged", 5)
     assert actions == ["ANNOTATION_CREATED", "REVIEW_GIVEN"]
 
 

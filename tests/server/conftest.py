@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -41,6 +41,12 @@ class Scripted:
 
     def versions(self) -> Json:
         return self._answer("versions", {})
+
+    def review(self, body: Json) -> Json:
+        return self._answer("review", body)
+
+    def tasks_to_review(self, query: Mapping[str, str]) -> Json:
+        return self._answer("tasks_to_review", dict(query))
 
     def batches(self) -> Json:
         return {"delivers": True, "projects": {}}

@@ -38,6 +38,14 @@ def test_bodies_go_to_the_backend_and_its_answers_back(client: httpx.Client, bac
     assert backend.asked[3][1] == {"payload": b'{"action": "ANNOTATION_CREATED"}'}
 
 
+def test_a_review_is_posted_and_what_needs_one_is_listed(client: httpx.Client, backend: Any) -> None:
+    backend.answer = {"tasks": []}
+    review = {"task_id": 5, "reviewer_id": "ann", "decision": "approved"}
+    assert client.post("/reviews", json=review).status_code == 201
+    assert client.get("/reviews/tasks", params={"project": 7, "limit": 2}).json() == {"tasks": []}
+    assert backend.asked == [("review", review), ("tasks_to_review", {"project": "7", "limit": "2"})]
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -16,7 +16,15 @@ from maskloop.settings import Settings
 
 Serve = Callable[..., httpx.Client]
 RIGHT = ("maskloop", "pässword: with a colon")
-ROUTES = [("POST", "/setup"), ("POST", "/predict"), ("GET", "/versions"), ("GET", "/metrics"), ("GET", "/")]
+ROUTES = [
+    ("POST", "/setup"),
+    ("POST", "/predict"),
+    ("GET", "/versions"),
+    ("GET", "/reviews/tasks"),
+    ("GET", "/metrics"),
+    ("GET", "/"),
+    ("POST", "/reviews"),
+]
 
 
 def header(user: str, password: str) -> dict[str, str]:
@@ -25,13 +33,13 @@ def header(user: str, password: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 def test_without_credentials_in_the_settings_all_are_let_in(serve: Serve, method: str, route: str) -> None:
-    assert serve().request(method, route, content="{}").status_code == 200
+    assert serve().request(method, route, content="{}").is_success
 
 
 @pytest.mark.parametrize(("method", "route"), ROUTES)
 def test_with_them_only_those_who_have_them(serve: Serve, backend: Any, method: str, route: str) -> None:
     client = serve(*RIGHT)
-    assert client.request(method, route, content="{}", headers=header(*RIGHT)).status_code == 200
+    assert client.request(method, route, content="{}", headers=header(*RIGHT)).is_success
     asked = len(backend.asked)
     for wrong in (
         {},

@@ -15,8 +15,10 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from pydantic import ValidationError
 from redis import Redis
 
 from maskloop.dispatch.dispatcher import Dispatcher
@@ -33,9 +35,11 @@ from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.projects import Projects
 from maskloop.labelstudio.prompts import read_click
 from maskloop.labelstudio.showing import Troubles
-from maskloop.labelstudio.wire import PredictRequest, SetupRequest, WebhookEvent
+from maskloop.labelstudio.wire import PredictRequest, SetupRequest, TasksToReviewRequest, WebhookEvent, faults
 from maskloop.learning import orders
-from maskloop.learning.store import MadePrediction
+from maskloop.learning.events import ReviewGiven
+from maskloop.learning.spool import FeedbackUnavailable
+from maskloop.learning.store import MadePrediction, TaskToReview
 
 Json = dict[str, Any]
 KIND = "click"
@@ -49,6 +53,10 @@ class Feedback(Protocol):
     def record_event(self, payload: bytes) -> None: ...
 
     def record_predictions(self, predictions: Iterable[MadePrediction]) -> None: ...
+
+    def record_review(self, review: ReviewGiven) -> None: ...
+
+    def tasks_to_review(self, project_id: int, *, limit: int, threshold: float | None) -> list[TaskToReview]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,34 @@ class Backend:
     def fit(self, event: str, data: Mapping[str, Any]) -> Json:
         """The same, as the official server calls it."""
         return self.webhook(json.dumps({**data, "action": event}).encode())
+
+    def review(self, body: Json) -> Json:
+        """``POST /reviews``: a reviewer's word on a task is kept when this returns.
+
+        body: ``task_id, reviewer_id, decision`` (approved, rejected or flagged), and if wanted ``comment`` and
+        ``timestamp`` (ISO 8601; by default now). Raises BadRequest or FeedbackUnavailable.
+        """
+        try:
+            given = ReviewGiven.model_validate({"timestamp": datetime.now(UTC), **body})
+        except ValidationError as error:
+            raise BadRequest(f"The review is malformed: {faults(error)}.") from error
+        self._kept().record_review(given)
+        return given.model_dump(mode="json")
+
+    def tasks_to_review(self, query: Mapping[str, str]) -> Json:
+        """``GET /reviews/tasks``: ``{"tasks": [...]}``, those that need a human, the least certain first.
+
+        query: ``project``, and if wanted ``limit`` and ``threshold``, a score from which tasks need none.
+        Raises BadRequest or FeedbackUnavailable.
+        """
+        asked = TasksToReviewRequest.read(dict(query))
+        found = self._kept().tasks_to_review(asked.project, limit=asked.limit, threshold=asked.threshold)
+        return {"tasks": [asdict(one) for one in found]}
+
+    def _kept(self) -> Feedback:
+        if self._feedback is None:
+            raise FeedbackUnavailable("Feedback isn't kept here.")
+        return self._feedback
 
     def batches(self) -> Json:
         """How far batches are, for ``/health`` and ``/metrics``.

@@ -119,3 +119,11 @@ def project_id(uid: str) -> int | None:
     """The id in Label Studio's "<id>.<creation time>"."""
     number = uid.partition(".")[0]
     return int(number) if number.isdecimal() else None
+
+
+class TasksToReviewRequest(Wire):
+    """The query of ``GET /reviews/tasks``. threshold: the score from which a task needs no human."""
+
+    project: int
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 100
+    threshold: float | None = None

@@ -40,6 +40,8 @@ from maskloop.learning.verdicts import Final, Seen, judge
 def apply(session: Session, event: Event, changes: Iterable[Change]) -> tuple[Outcome, dict[str, Any]]:
     """Bring the state up to date with an event. Gives what became of it, and details for the audit."""
     touched: set[int] = set()
+    changes = list(changes)
+    reviews = [change.model_dump(mode="json") for change in changes if isinstance(change, ReviewGiven)]
     new = [_fold(session, event, change, touched) for change in changes]
     session.flush()
     verdicts = Counter[str]()
@@ -47,11 +49,12 @@ def apply(session: Session, event: Event, changes: Iterable[Change]) -> tuple[Ou
         verdicts.update(judge_task(session, task_id))
     outcome = Outcome.APPLIED if any(new) else Outcome.OUTDATED if new else Outcome.IGNORED
     projects = select(Annotation.project_id).where(Annotation.task_id.in_(touched), Annotation.project_id.is_not(None))
-    return outcome, {
+    details: dict[str, Any] = {
         "projects": sorted(set(session.scalars(projects))) if touched else [],
         "tasks": sorted(touched),
         "verdicts": dict(verdicts),
     }
+    return outcome, details | {"reviews": reviews} if reviews else details
 
 
 def _fold(session: Session, event: Event, change: Change, touched: set[int]) -> bool:

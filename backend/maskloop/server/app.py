@@ -116,6 +116,20 @@ def create_app(
         payload = await request.body()
         return answer(await to_thread.run_sync(backend.webhook, payload, limiter=others), 201)
 
+    @app.post("/reviews")
+    async def post_review(request: Request) -> Response:
+        """A reviewer's decision on a task."""
+        admit(request)
+        body = await read_body(request)
+        return answer(await to_thread.run_sync(backend.review, body, limiter=others), 201)
+
+    @app.get("/reviews/tasks")
+    async def get_tasks_to_review(request: Request) -> Response:
+        """What needs a human."""
+        admit(request)
+        query = dict(request.query_params)
+        return answer(await to_thread.run_sync(backend.tasks_to_review, query, limiter=others))
+
     @app.get("/metrics")
     async def get_metrics(request: Request) -> Response:
         admit(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 Json = dict[str, Any]
@@ -27,6 +28,14 @@ class Backend(Protocol):
 
     def versions(self) -> Json:
         """``GET /versions``."""
+        ...
+
+    def review(self, body: Json) -> Json:
+        """``POST /reviews``: returns as soon as the review is kept for good."""
+        ...
+
+    def tasks_to_review(self, query: Mapping[str, str]) -> Json:
+        """``GET /reviews/tasks``."""
         ...
 
     def batches(self) -> Json:
