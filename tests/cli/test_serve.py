@@ -85,7 +85,7 @@ def test_a_server_alone_leaves_the_work_to_workers_elsewhere(
     )
     until(lambda: serving.health().get("redis") == "UP")
     assert serving.health()["status"] == "DOWN"
-    answer = httpx.post(f"{serving.url}/predict", json=body("data:image/png;base64,", 50, 50))
+    answer = httpx.post(f"{serving.url}/predict", json=body("data:image/png;base64,", 50, 50), timeout=60)
     assert answer.status_code == 503
     assert "maskloop worker --queue interactive" in answer.json()["error"]
 

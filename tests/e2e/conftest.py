@@ -55,7 +55,7 @@ def serve(label_studio: LabelStudio, official_weights: Path, tmp_path_factory: p
     @contextmanager
     def start(token: str, **settings: object) -> Iterator[Server]:
         data = tmp_path_factory.mktemp("maskloop")
-        settings = {"train_workers": 0, **settings}
+        settings = {"train_workers": 0, "click_deadline": 60, **settings}
         with maskloop_running(data, free_port(), label_studio=label_studio.url, token=token, **settings) as (_, url):
             yield Server(url, data)
 

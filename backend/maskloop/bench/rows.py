@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
+
+BLOCK = 10
+CALM = 0.3
+"""Seconds between two blocks."""
+WARM_UP = 1000
+"""The number of a block's first call, which doesn't count, is so much larger than that of its next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,20 @@ def in_turns(
     return median([own for own, _ in pairs]), median(theirs) if theirs else None
 
 
+def in_blocks(works: Mapping[str, Callable[[int], float]], times: int) -> dict[str, list[float]]:
+    """What each work returns for the numbers from 0 to ``times``: some of one, then of the next, and again.
+
+    Threads of one go on spinning for a while after its last call, and would slow another's first ones.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for begin in range(0, times, BLOCK):
+        for name, work in works.items():
+            time.sleep(CALM)
+            work(begin + WARM_UP)
+            taken[name] += [work(number) for number in range(begin, min(begin + BLOCK, times))]
+    return taken
+
+
 def median(values: Sequence[float]) -> float:
     return percentile(values, 50)
 
@@ -58,7 +78,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def as_table(rows: Sequence[Row]) -> Table:
-    table = Table("", "ours ms", "official ms", "ratio", "limit ms", "", title="maskloop bench")
+    table = Table(Column(no_wrap=True), "ours ms", "official ms", "ratio", "limit ms", "", title="maskloop bench")
     for column in table.columns[1:5]:
         column.justify = "right"
     for row in rows:

@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from maskloop.bench.clicks import Clicker, serving, spot, uploads
 from maskloop.bench.machine import Machine, Work, count_work
 from maskloop.bench.queue import echoes
-from maskloop.bench.rows import Row, in_turns, median, percentile, timed
+from maskloop.bench.rows import Row, in_blocks, in_turns, median, percentile, timed
 from maskloop.engines.base import Engine
 from maskloop.geometry.label_studio_rle import encode as encode_rle
 from maskloop.official.process import OfficialProcess
@@ -139,16 +139,21 @@ class Bench:
         (embedding,) = self.engine.encode([image])
         if self.reference:
             self.reference.ask("encode", image=str(self.photos[0]))
-        theirs_at = self.asks_at("click", image)
-        ours, alone, theirs = [], [], []
-        for index in range(self.effort.clicks):
+        height, width = image.shape[:2]
+
+        def pixels(index: int) -> tuple[float, float]:
             x, y = spot(index)
-            ours.append(clicker.click(name, x, y))
-            at = x / 100 * image.shape[1], y / 100 * image.shape[0]
-            alone.append(timed(lambda at=at: click(self.engine, embedding, *at)))  # type: ignore[misc]
-            if theirs_at:
-                theirs.append(theirs_at())
-        overhead = [through - within for through, within in zip(ours, alone, strict=True)]
+            return x / 100 * width, y / 100 * height
+
+        works: dict[str, Callable[[int], float]] = {
+            "http": lambda index: clicker.click(name, *spot(index)),
+            "alone": lambda index: timed(lambda: click(self.engine, embedding, *pixels(index))),
+        }
+        if official_click := self.asks_at("click", image):
+            works["official"] = lambda _: official_click()
+        taken = in_blocks(works, self.effort.clicks)
+        ours, theirs = taken["http"], taken.get("official")
+        overhead = [through - within for through, within in zip(ours, taken["alone"], strict=True)]
         limit = self.limit(decoder)
         for share in (50, 99):
             official = percentile(theirs, share) if theirs else None
