@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from sqlalchemy import select
 
 from labelstudio.discs import EVERYTHING, HEIGHT, MISSING, WIDTH, box, disc, point, task
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable, QueueUnavailable
 from maskloop.geometry import label_studio_rle, masks
-from maskloop.labelstudio.service import Backend, Patience
+from maskloop.labelstudio.service import LARGE, Backend, Patience
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.tables import Annotation, Event, Outcome
 
 MESSAGES = '<TextArea name="why" toName="image" maskloop_messages="true"/><Image'
 TELLING = EVERYTHING.replace("<Image", MESSAGES)
@@ -285,6 +287,19 @@ def test_what_needs_a_human_is_asked_of_a_project(
 ) -> None:
     with pytest.raises(BadRequest):
         reviewing[0].tasks_to_review(query)
+
+
+def test_a_large_event_is_kept_unread(reviewing: tuple[Backend, FeedbackStore]) -> None:
+    backend, store = reviewing
+    masks = [{"id": "a", "type": "brushlabels", "value": {"rle": [1] * LARGE}}]
+    event = {"action": "ANNOTATION_CREATED", "annotation": {"id": 1, "task": 2, "project": 7, "result": masks}}
+    event["task"] = {"id": 2, "project": 7, "data": {}}
+    backend.webhook(json.dumps(event).encode())
+    backend.webhook(b"{" * (LARGE + 1))
+    assert store.process_pending().recorded == 2
+    with store.session() as session:
+        assert session.get(Annotation, 1)
+        assert len(session.scalars(select(Event).where(Event.outcome == Outcome.REFUSED)).all()) == 1
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"{}", b'{"action": 3}', b"[" * 100_000])

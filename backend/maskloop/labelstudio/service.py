@@ -43,6 +43,8 @@ from maskloop.learning.store import MadePrediction, TaskToReview
 
 Json = dict[str, Any]
 KIND = "click"
+LARGE = 1 << 18
+"""Bytes of an event that is read in the background only; none that asks for anything is as large."""
 
 log = logging.getLogger("maskloop.backend")
 
@@ -132,19 +134,27 @@ class Backend:
     def webhook(self, payload: bytes) -> Json:
         """``POST /webhook``: the event is kept when this returns, and training that it starts is in its queue.
 
-        Raises BadRequest if it is no event, FeedbackUnavailable, and QueueUnavailable if nobody can train.
+        A large one is kept unread: somebody waits for it to be saved. Raises BadRequest if it is no event,
+        FeedbackUnavailable, and QueueUnavailable if nobody can train.
         """
+        if len(payload) > LARGE:
+            log.info("event of %d bytes", len(payload))
+            self._keep(payload)
+            return {}
         try:
             body = json.loads(payload)
         except (ValueError, RecursionError) as error:
             raise BadRequest("The event is no JSON.") from error
         event = WebhookEvent.read(body)
         log.info("project=%s event=%s", event.project.id if event.project else "-", event.action)
-        if self._feedback is not None:
-            self._feedback.record_event(payload)
+        self._keep(payload)
         if event.action == "START_TRAINING" and event.project is not None:
             orders.submit(self._dispatcher, orders.Order(project=event.project.id))
         return {}
+
+    def _keep(self, payload: bytes) -> None:
+        if self._feedback is not None:
+            self._feedback.record_event(payload)
 
     def fit(self, event: str, data: Mapping[str, Any]) -> Json:
         """The same, as the official server calls it."""
