@@ -1,0 +1,69 @@
+"""Classifiers on disk, beside the model's versions: they need the encoder alone, which all versions share.
+
+models/classes/NAME.npz     see ``Classes.to_bytes``
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from maskloop.errors import BadRequest
+from maskloop.learning.classes import Classes
+from maskloop.learning.registry import NAME
+from maskloop.learning.spool import sync_directory
+
+
+def of_project(project: int) -> str:
+    """What a project's own classifier is called."""
+    return f"project-{project}"
+
+
+class Classifiers:
+    """Safe for any number of processes on one directory. A name's classifier may be replaced; it is read anew then."""
+
+    def __init__(self, models: Path) -> None:
+        self._directory = models / "classes"
+        self._read: dict[str, tuple[int, Classes]] = {}
+
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self._directory.glob("*.npz"))
+
+    def find(self, name: str) -> Classes | None:
+        """None if there is none of this name. Raises BadRequest if its file is damaged."""
+        path = self._path(name)
+        try:
+            stamp = path.stat().st_mtime_ns
+            known = self._read.get(name)
+            if known is None or known[0] != stamp:
+                self._read[name] = stamp, Classes.from_bytes(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise BadRequest(f"{path} can't be used: {error}.", "Learn the classes again.") from error
+        return self._read[name][1]
+
+    def get(self, name: str) -> Classes:
+        """Raises BadRequest if there is none of this name."""
+        found = self.find(name)
+        if found is None:
+            known = ", ".join(self.names()) or "none"
+            raise BadRequest(f"There are no classes called {name!r}; there are: {known}.", "`maskloop classes` learns.")
+        return found
+
+    def put(self, name: str, classes: Classes) -> None:
+        path = self._path(name)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        with part.open("wb") as file:
+            file.write(classes.to_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+        sync_directory(self._directory)
+
+    def _path(self, name: str) -> Path:
+        if re.fullmatch(NAME, name) is None:
+            raise BadRequest(f"Classes can't be called {name!r}.", "Letters, digits, dots, dashes; at most 64.")
+        return self._directory / f"{name}.npz"
