@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maskloop.learning.dataset import ground_truth
-from maskloop.learning.gate import FEWEST_OBJECTS, Figures, decide, interval, measure, too_few
+from maskloop.learning.gate import FEWEST_OBJECTS, Agreement, Figures, agree, decide, interval, measure, too_few
 from maskloop.sam.values import Embedding, ImageSize, MaskLogits, Prompt
 
 OBJECTS = 120
@@ -49,9 +49,12 @@ def test_the_reason_names_what_got_worse(candidate: Figures, reason: str) -> Non
 
 def test_what_was_learned_must_not_be_paid_for_elsewhere() -> None:
     better = figures(1, click=0.05, noc=-1), figures(2)
-    assert decide(*better, general=(figures(3), figures(4))).passed
-    decision = decide(*better, general=(figures(3, click=-0.05), figures(4)))
-    assert "forgot" in decision.reason
+    official = Agreement(np.full(50, 0.98), np.full(50, 0.99))
+    assert decide(*better, general=(Agreement(official.click - 0.05, official.box - 0.03), official)).passed
+    for forgetful in Agreement(official.click - 0.4, official.box), Agreement(official.click, official.box - 0.4):
+        decision = decide(*better, general=(forgetful, official))
+        assert not decision.passed
+        assert "forgot" in decision.reason
 
 
 def test_too_few_objects_prove_nothing() -> None:
@@ -91,3 +94,18 @@ def test_figures_are_those_of_the_mask_of_the_best_score() -> None:
     assert found.box == pytest.approx([1, 0.5], abs=0.02)
     assert found.noc85.tolist() == [1, 20]
     assert found.photos.tolist() == [0, 1]
+
+
+def test_agreement_is_that_of_the_best_mask_whichever_would_be_chosen() -> None:
+    half = np.zeros((64, 64), bool)
+    half[:, :32] = True
+    embedding = Embedding(np.zeros((256, 64, 64), np.float16), ImageSize(64, 64))
+
+    class Unsure(Oracle):
+        def decode(self, embedding: Embedding, prompts: list[Prompt], *, multimask: bool) -> list[MaskLogits]:
+            found = super().decode(embedding, prompts, multimask=multimask)
+            return [MaskLogits(one.logits, one.scores[::-1].copy(), one.size) for one in found]
+
+    found = agree(Unsure(), [(embedding, [ground_truth(half)])])
+    assert found.click == pytest.approx([1], abs=0.02)
+    assert found.box == pytest.approx([1], abs=0.02)

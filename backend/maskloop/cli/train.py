@@ -16,6 +16,7 @@ from maskloop.engines.base import Engine
 from maskloop.engines.runtime import available_threads, keep_memory
 from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
 from maskloop.learning.dataset import describe, from_coco, split
+from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL
 from maskloop.learning.training import Progress as Step
 from maskloop.learning.training import TrainingSettings
@@ -80,8 +81,10 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
             )
         typer.echo(f"Version {name} has learned from {data.objects} objects on {data.photos} photos.")
         if keep:
-            held_out = [(encode(photo.read()), photo.objects) for photo in keep]
-            typer.echo(judge(registry, name, held_out).reason)
+            held_out, general = (
+                [(encode(photo.read()), photo.objects) for photo in photos] for photos in (keep, general_set())
+            )
+            typer.echo(judge(registry, name, held_out, general).reason)
 
     return run
 

@@ -32,6 +32,7 @@ from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.scores import as_chances
 from maskloop.learning import jobs, orders
 from maskloop.learning.calibration import Chances
+from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.store import MadePrediction, open_store
 from maskloop.learning.training import TrainingSettings
@@ -180,7 +181,8 @@ def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
         return models.of(version_of(OFFICIAL)).embedding_of(image)  # all versions share its encoder
 
     registry = open_registry(settings)
-    return {orders.KIND: jobs.Trainer(open_store(settings), registry, loader.load, encode, TrainingSettings())}
+    trainer = jobs.Trainer(open_store(settings), registry, loader.load, encode, TrainingSettings(), general_set())
+    return {orders.KIND: trainer}
 
 
 HANDLERS: dict[QueueName, Callable[[Settings, Models], dict[str, Handler]]] = {

@@ -102,9 +102,10 @@ def judge(registry: Registry, name: str, held_out: Judged, general: Judged = ())
 
 
 def _compare(registry: Registry, name: str, against: str, held_out: Judged, general: Judged) -> Judgement:
-    candidate, served = (TorchEngine(load_model(registry.weights(one))) for one in (name, against))
+    engines = {one: TorchEngine(load_model(registry.weights(one))) for one in {name, against, OFFICIAL}}
+    candidate, served = engines[name], engines[against]
     registry.record_chances(name, simulated.of_objects(candidate, held_out))
-    general_figures = (gate.measure(candidate, general), gate.measure(served, general)) if general else None
+    kept = (gate.agree(candidate, general), gate.agree(engines[OFFICIAL], general)) if general else None
     figures = gate.measure(candidate, held_out)
-    decision = gate.decide(figures, gate.measure(served, held_out), general_figures)
+    decision = gate.decide(figures, gate.measure(served, held_out), kept)
     return Judgement(passed=decision.passed, reason=decision.reason, against=against, metrics=figures.means())

@@ -28,8 +28,9 @@ CONFIDENCE = 0.95
 FEWEST_OBJECTS = 20
 BOX_LOSS = 0.01
 """Mean IoU of a box that a better click may cost at most."""
-GENERAL_LOSS = 0.01
-"""Mean IoU that the general set may lose at most."""
+GENERAL_LOSS = 0.15
+"""Mean IoU with the official model's masks that a version may lose on the general set, however many came before it. One
+that learned to give whole objects gives some parts up: up to 0.11 was seen of versions that were better by far."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +46,14 @@ class Figures:
         if not len(self.photos):
             return {}
         return {name: float(getattr(self, name).mean()) for name in ("click", "box", "noc85")}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreement:
+    """One model on the general set, float64 (N,): IoU for a click, of the best of its three masks, and for a box."""
+
+    click: NDArray[np.float64]
+    box: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,21 @@ def measure(decoder: Decoder, photos: Iterable[tuple[Embedding, Sequence[GroundT
     return Figures(np.array(clicks), np.array(boxes), np.array(counts), np.array(of, np.int64))
 
 
+def agree(decoder: Decoder, photos: Iterable[tuple[Embedding, Sequence[GroundTruth]]]) -> Agreement:
+    """How well a model still gives the objects on some photos. Which of a click's masks it would choose doesn't matter:
+    that is for a project's people to teach."""
+    clicks: list[float] = []
+    boxes: list[float] = []
+    for embedding, objects in photos:
+        clicked = decoder.decode(embedding, [click(one) for one in objects], multimask=True)
+        boxed = decoder.decode(embedding, [box(one) for one in objects], multimask=False)
+        for one, for_click, for_box in zip(objects, clicked, boxed, strict=True):
+            truth = one.mask
+            clicks.append(max(masks.iou(upscale(logits, for_click.size), truth) for logits in for_click.logits))
+            boxes.append(masks.iou(upscale(for_box.logits[0], for_box.size), truth))
+    return Agreement(np.array(clicks), np.array(boxes))
+
+
 def interval(candidate: NDArray[np.float64], served: NDArray[np.float64], photos: NDArray[np.int64]) -> Interval:
     """The mean difference of two models on the same objects, and how far chance may have moved it."""
     difference = candidate - served
@@ -103,8 +127,9 @@ def too_few(objects: int) -> Decision | None:
     return Decision(False, f"{objects} held-out objects are too few to tell: {FEWEST_OBJECTS} are needed.")
 
 
-def decide(candidate: Figures, served: Figures, general: tuple[Figures, Figures] | None = None) -> Decision:
-    """Compare a candidate with the model in service on the held-out objects, and on a general set if there is one."""
+def decide(candidate: Figures, served: Figures, general: tuple[Agreement, Agreement] | None = None) -> Decision:
+    """Compare a candidate with the model in service on the held-out objects and, if there is one, on a general set with
+    the official model."""
     clicked, boxed, counts = (
         interval(getattr(candidate, name), getattr(served, name), served.photos) for name in ("click", "box", "noc85")
     )
@@ -116,9 +141,13 @@ def decide(candidate: Figures, served: Figures, general: tuple[Figures, Figures]
         faults.append("more clicks are needed for an IoU of 0.85")
     if boxed.mean < -BOX_LOSS:
         faults.append("boxes got worse")
-    if general is not None and len(general[0].photos):
-        forgot = interval(general[0].click, general[1].click, general[1].photos)
-        found += f"; on the general set, IoU of a click {forgot}"
-        if forgot.mean < -GENERAL_LOSS:
-            faults.append("it forgot too much of the general set")
+    if general is not None:
+        now, official = general
+        of_click = float(now.click.mean() - official.click.mean())
+        of_box = float(now.box.mean() - official.box.mean())
+        found += (
+            f"; on {len(now.box)} general ones, against the official: click {of_click:+.3f}, box {of_box:+.3f}"
+        )
+        if min(of_click, of_box) < -GENERAL_LOSS:
+            faults.append("it forgot too much of what the official model can")
     return Decision(not faults, f"{found}. " + ("Better." if not faults else f"Refused: {'; '.join(faults)}."))
