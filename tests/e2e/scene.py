@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from maskloop.demo.label_studio import LabelStudio
 from maskloop.geometry import label_studio_rle
+from maskloop.learning.registry import Registry
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation
+from maskloop.settings import Settings
 
 JSON = dict[str, Any]
 Mask = NDArray[np.bool_]
@@ -110,6 +115,16 @@ class Server:
         families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
         samples = [sample for family in families for sample in family.samples if sample.name == "maskloop_jobs_total"]
         return sum(one.value for one in samples if one.labels["kind"] == kind and one.labels["outcome"] == "ok")
+
+    def registry(self) -> Registry:
+        return Registry(self.data / "models", Settings().weights_dir)
+
+    def maskloop(self, label_studio: LabelStudio, token: str, *command: str) -> str:
+        """What a command of ``maskloop``, run beside the server, says."""
+        more = {"DATA_DIR": str(self.data), "LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_API_KEY": token}
+        environment = {**os.environ, **{f"MASKLOOP_{name}": value for name, value in more.items()}}
+        program = [sys.executable, "-m", "maskloop.cli.main", *command]
+        return subprocess.run(program, env=environment, check=True, capture_output=True, text=True).stdout
 
     def annotation(self, annotation: int) -> Annotation | None:
         """What the feedback store has of it."""

@@ -150,6 +150,14 @@ class LabelStudio:
             raise LabelStudioError("; ".join(map(str, errors)))
         return dict(answer["data"])
 
+    def start_training(self, backend: int) -> None:
+        """The button of that name."""
+        self._request("POST", f"/api/ml/{backend}/train", json={})
+
+    def next_task(self, project: int) -> int:
+        """The task that a person gets next."""
+        return int(self._json("GET", f"/api/projects/{project}/next")["id"])
+
     def versions(self, backend: int) -> list[str]:
         """What the backend offers."""
         return list(self._json("GET", f"/api/ml/{backend}/versions")["versions"])
