@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 import yaml
@@ -25,6 +26,9 @@ from maskloop.cli.annotate import command
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import MaskloopError
+from maskloop.learning.classes import fit
+from maskloop.learning.classifiers import Classifiers
+from maskloop.sam.values import LOOKS_LENGTH
 from maskloop.settings import Settings
 
 APP = Path(__file__).with_name("stub_app.py")
@@ -278,6 +282,7 @@ def test_boxes_prompt_the_masks_and_those_without_a_photo_are_told(tmp_path: Pat
         (["photos", "--out", "c.json", "--classes", "cat,dog"], "automatic masks don't know theirs"),
         (["photos", "--out", "c.json", "--classes", "cat,dog", "--label", "horse"], "horse is not among the classes"),
         (["photos", "--out", "c.json", "--classes", "cat,cat"], "cat twice"),
+        (["photos", "--out", "c.json", "--classifier", "birds"], "no classes called 'birds'"),
         (["photos", "--out", "c.json", "--boxes", "missing.json"], "missing.json can't be read"),
         (["photos", "--out", "c.json", "--boxes", "photos/00.png"], "can't be understood"),
         (["photos", "--out", "nonsense://x"], "nonsense://"),
@@ -287,6 +292,38 @@ def test_what_cannot_work_is_said_before_any_work(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
 ) -> None:
     assert said in refused(tmp_path, monkeypatch, *arguments, "--format", "coco")
+
+
+def test_learned_classes_must_be_among_the_named_ones(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = np.random.default_rng(0).normal(size=(6, LOOKS_LENGTH))
+    pets = fit(looks, ["cat"] * 3 + ["dog"] * 3, list("abcabc"))
+    Classifiers(tmp_path / "data" / "models").put("pets", pets)
+    arguments = ["photos", "--out", "c.json", "--format", "coco", "--classifier", "pets"]
+    assert "dog are not among: horse, cat" in refused(tmp_path, monkeypatch, *arguments, "--classes", "horse,cat")
+    assert "asks for none" in refused(tmp_path, monkeypatch, *arguments, "--boxes", write_boxes(tmp_path))
+
+
+def test_a_photo_replaced_under_its_name_is_done_again_and_no_other(tmp_path: Path, photos: Path) -> None:
+    arguments, log = ["photos", "--out", "c.json", "--format", "coco"], tmp_path / "log"
+    assert annotate(tmp_path, *arguments, ANNOTATE_LOG=str(log)).returncode == 0
+    Pillow.new("RGB", (200, 120), (9, 9, 9)).save(photos / "01.png")
+    assert annotate(tmp_path, *arguments, ANNOTATE_LOG=str(log)).returncode == 0
+    assert encoded(log).total() == 6
+    assert encoded(log)["[9.0, 9.0, 9.0]"] == 1
+    heights = {image["file_name"]: image["height"] for image in json.loads((tmp_path / "c.json").read_text())["images"]}
+    assert heights == {f"{number:02}.png": 120 if number == 1 else 100 for number in range(5)}
+
+
+def write_boxes(tmp_path: Path) -> str:
+    document = {
+        "images": [{"id": 1, "file_name": "00.png"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 50, 50]}],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(document))
+    return str(tmp_path / "boxes.json")
 
 
 def test_other_options_do_not_mix_with_an_earlier_run_unless_it_is_forgotten(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,24 @@ def test_what_was_added_is_there_after_reopening(tmp_path: Path, make_photo: Mak
     with Journal(tmp_path / "deep" / "j", OPTIONS) as journal:
         journal.add([photo])
     with Journal(tmp_path / "deep" / "j", OPTIONS) as journal:
-        assert photo.source.reference in journal
+        assert photo.source in journal
         assert list(journal.select([photo.source])) == [photo]
+
+
+def test_a_photo_that_was_replaced_is_not_done_and_its_last_state_counts(tmp_path: Path, make_photo: MakePhoto) -> None:
+    old, new = (replace(make_photo("a", (1, 2, 3 + n, 4)), source=Source("/photos/a", "a", f"{n}")) for n in (1, 2))
+    unknown = Source("/photos/a", "a")
+    with Journal(tmp_path / "j", OPTIONS) as journal:
+        journal.add([old])
+        assert old.source in journal
+        assert new.source not in journal
+        journal.add([new])
+    with Journal(tmp_path / "j", OPTIONS) as journal:
+        assert len(journal) == 1
+        assert new.source in journal
+        assert old.source not in journal
+        assert unknown in journal
+        assert list(journal.select([new.source])) == [new]
 
 
 def test_photos_come_back_in_the_order_asked_for_and_only_those(tmp_path: Path, make_photo: MakePhoto) -> None:
@@ -88,7 +105,7 @@ with Journal(sys.argv[1], {}) as journal:
     told = [30, *(int(line) for line in process.stdout)][-1]
     process.wait()
     with Journal(path, {}) as journal:
-        assert all(str(number) in journal for number in range(told + 1))
+        assert all(Source(str(number), "") in journal for number in range(told + 1))
         assert told + 1 <= len(journal) <= told + 2
 
 
@@ -138,7 +155,7 @@ def test_a_full_disk_keeps_what_was_there(
         with pytest.raises(AnnotateError, match="No space left") as refused:
             journal.add([make_photo("b")])
         assert "run the same command again" in refused.value.hint
-        assert "/photos/b" not in journal
+        assert Source("/photos/b", "b") not in journal
     assert reopen(tmp_path / "j") == ["a"]
 
 

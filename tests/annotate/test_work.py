@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,24 @@ def annotate(*tasks: Task, worker: Worker = WORKER) -> list[Annotated | str]:
         answer.get("skipped") or Annotated.of(Source(task.reference, ""), answer)
         for task, answer in zip(tasks, answers, strict=True)
     ]
+
+
+def test_masks_are_called_what_learned_classes_say_and_by_the_label_where_they_are_unsure(tmp_path: Path) -> None:
+    def by_place(_image: np.ndarray, masks: Sequence[np.ndarray]) -> list[str | None]:
+        return ["left" if np.flatnonzero(mask.any(axis=0))[0] < 60 else None for mask in masks]
+
+    asked: list[str] = []
+
+    def called(name: str) -> Callable[..., list[str | None]]:
+        asked.append(name)
+        return by_place
+
+    worker = Worker(StubEngine(), max_bytes=1 << 20, max_pixels=100_000, version="v1", classifier=called)
+    job = Job((Task(save(tmp_path / "a.png")),), "thing", FEW, "places")
+    [answer] = worker(orjson.loads(orjson.dumps(job.to_json())))
+    labels = sorted((segment["box"][0], segment["label"]) for segment in answer["segments"])
+    assert [label for _, label in labels] == ["left", "left", "thing", "thing"]
+    assert asked == ["places"]
 
 
 def test_automatic_masks_carry_the_label_box_area_and_score(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from maskloop.inference.refinement import Refinement
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.picking import Picker
 from maskloop.sam.proposals import Proposals
-from maskloop.sam.values import LOGITS_SIDE, Embedding, ImageSize, Mask, MaskLogits, Prompt
+from maskloop.sam.values import LOGITS_SIDE, Embedding, Image, ImageSize, Mask, MaskLogits, Prompt
 
 EVERYTHING = """<View>
   <BrushLabels name="brush" toName="image"><Label value="Dog"/><Label value="Cat"/></BrushLabels>
@@ -95,6 +95,10 @@ class DiscSegmenter:
         found = [Mask(pixels, 1.0 - number / 10) for number, pixels in enumerate(discs, 1)]
         self.proposed[reference, settings] = Picker(Proposals.of(found, ImageSize(HEIGHT, WIDTH)))
         return found
+
+    def image(self, reference: str) -> Image:
+        self._load(reference)
+        return np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 
     def picker(self, reference: str, settings: AutomaticSettings) -> Picker | None:
         return self.proposed.get((reference, settings))

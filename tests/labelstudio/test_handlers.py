@@ -123,6 +123,37 @@ class TestPicking:
         assert segmenter.engine.asked
 
 
+class TestClasses:
+    """Learned classes name masks whose label nobody and nothing else tells."""
+
+    @staticmethod
+    def by_place(_image: Any, found: Any) -> list[str | None]:
+        """The disc in the middle is a cat, one more to the right a bird, another isn't sure."""
+        return ["Cat" if mask[100, 160] else "Bird" if mask[100, 240] else None for mask in found]
+
+    def test_automatic_masks_get_their_class_where_the_control_knows_it(self, segmenter: DiscSegmenter) -> None:
+        made = pre_annotate(segmenter, whole(outputs=["brush"]), classify=self.by_place)
+        assert [region["value"]["brushlabels"] for region in made["result"]] == [[], ["Cat"], []]
+
+    def test_what_the_configuration_names_stays(self, segmenter: DiscSegmenter) -> None:
+        made = pre_annotate(segmenter, whole(outputs=["brush"], default_label="Dog"), classify=self.by_place)
+        assert [region["value"]["brushlabels"] for region in made["result"]] == [["Dog"]] * 3
+        made = pre_annotate(segmenter, whole(outputs=["polygon"]), classify=self.by_place)
+        assert [region["value"]["polygonlabels"] for region in made["result"]] == [["Dog"]] * 3
+
+    def test_a_click_without_a_label_gets_the_masks_class_and_one_with_a_label_keeps_it(
+        self, segmenter: DiscSegmenter
+    ) -> None:
+        bare = EVERYTHING.replace(
+            "<KeyPointLabels", '<KeyPoint name="bare" toName="image" smart="true"/><KeyPointLabels'
+        )
+        place = point(40, 33, label="", from_name="bare", type="keypoint")
+        made = click(segmenter, asked(place, config=bare, outputs=["brush"]), classify=self.by_place)
+        assert [region["value"]["brushlabels"] for region in made["result"]] == [["Cat"]]
+        made = click(segmenter, asked(point(40, 33), outputs=["brush"]), classify=self.by_place)
+        assert [region["value"]["brushlabels"] for region in made["result"]] == [["Dog"]]
+
+
 def test_prompts_taken_back_leave_an_empty_answer(segmenter: DiscSegmenter) -> None:
     assert click(segmenter, asked())["result"] == []
     assert segmenter.references == []

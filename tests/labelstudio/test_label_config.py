@@ -100,6 +100,19 @@ def test_masks_of_a_known_label_go_where_their_purpose_is_served() -> None:
     assert names(config.outputs("image", DOG, purpose="batch")) == ["brush"]
 
 
+def test_a_class_names_the_outputs_that_have_no_label_and_know_it() -> None:
+    config = LabelConfig.parse(EVERYTHING)
+    outputs = config.automatic_outputs("image")
+    assert [output.label for output in config.named(outputs, "Cat")] == [CAT, CAT, DOG]
+    assert config.named(outputs, "Fox") == config.named(outputs, None) == outputs
+    config = view(
+        '<Brush name="b" toName="image"/>',
+        '<Labels name="n" toName="image"><Label value="Dog"/><Label value="Cat"/></Labels>',
+    )
+    (output,) = config.named(config.automatic_outputs("image"), "Cat")
+    assert (output.label, output.naming and output.naming.name) == (CAT, "n")
+
+
 def test_key_points_may_pick_from_the_automatic_masks() -> None:
     point = '<KeyPoint name="{}" toName="image" smart="true" {}/>'
     config = view('<Brush name="b" toName="image" maskloop_pick="true"/>', point.format("p", 'maskloop_pick="true"'))

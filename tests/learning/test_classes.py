@@ -8,17 +8,17 @@ import pytest
 from maskloop.errors import BadRequest
 from maskloop.learning.classes import FEWEST, Classes, fit
 from maskloop.learning.classifiers import Classifiers, of_project
-from maskloop.sam.appearance import LENGTH
+from maskloop.sam.values import LOOKS_LENGTH
 
 NAMES = ("apple", "bird", "cat")
-CENTRES = np.random.default_rng(1).normal(size=(len(NAMES), LENGTH))
+CENTRES = np.random.default_rng(1).normal(size=(len(NAMES), LOOKS_LENGTH))
 
 
 def examples(count: int, noise: float, seed: int = 0) -> tuple[np.ndarray, list[str], list[str]]:
     """``count`` of each class, five to a photo."""
     chance = np.random.default_rng(seed)
     labels = [name for name in NAMES for _ in range(count)]
-    looks = np.stack([CENTRES[NAMES.index(label)] + chance.normal(0, noise, LENGTH) for label in labels])
+    looks = np.stack([CENTRES[NAMES.index(label)] + chance.normal(0, noise, LOOKS_LENGTH) for label in labels])
     return looks, labels, [f"{label} {number // 5}" for number, label in enumerate(labels)]
 
 

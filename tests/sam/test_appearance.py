@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskloop.sam.appearance import AROUND, AT_ONCE, LENGTH, SIDE, Describer, close_up
+from maskloop.sam.appearance import AROUND, AT_ONCE, SIDE, Describer, close_up
 from maskloop.sam.network import MobileSam, load_model
-from maskloop.sam.values import Image
+from maskloop.sam.values import LOOKS_LENGTH, Image
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def test_an_object_at_the_edge_has_nothing_beside_it(place: tuple[int, int, int,
 def test_each_object_is_described_by_itself_however_many_there_are(describer: Describer) -> None:
     masks = [box(row, 5, row + 9, 30) for row in range(AT_ONCE)]
     together = describer(noise(), masks)
-    assert together.shape == (AT_ONCE, LENGTH)
+    assert together.shape == (AT_ONCE, LOOKS_LENGTH)
     np.testing.assert_allclose(together[-1:], describer(noise(), masks[-1:]), atol=1e-4)
-    assert describer(noise(), []).shape == (0, LENGTH)
+    assert describer(noise(), []).shape == (0, LOOKS_LENGTH)
     assert not np.allclose(together[0], together[-1], atol=1e-3)
 
 

@@ -43,6 +43,7 @@ def official_worker(settings: Settings) -> Worker:
     """
     from maskloop.engines.choose import choose_engine  # imports torch
     from maskloop.labelstudio.connect import official_version
+    from maskloop.learning.recognition import Recognition
 
     engine = choose_engine(
         verified_path(settings.weights_dir),
@@ -50,13 +51,15 @@ def official_worker(settings: Settings) -> Worker:
         threads=settings.threads,
         cache_dir=settings.data_dir / "cache" / "engines",
     )
-    return Worker(engine, settings.max_image_bytes, settings.max_image_pixels, official_version())
+    limits = settings.max_image_bytes, settings.max_image_pixels
+    return Worker(engine, *limits, official_version(), classifier=Recognition(settings).called)
 
 
 class Annotator:
     """Finds every object in photos or, with ``detections``, the masks of a detector's boxes.
 
-    label: of automatic masks. pool: where the work is done; by default in this process, with the official weights,
+    label: of automatic masks. classifier: the name of learned classes, which take its place where they are sure.
+    pool: where the work is done; by default in this process, with the official weights,
         which are loaded at the first use.
     """
 
@@ -66,12 +69,13 @@ class Annotator:
         *,
         automatic: AutomaticSettings | None = None,
         detections: Detections | None = None,
+        classifier: str = "",
         batching: Batching | None = None,
         pool: Pool | None = None,
         make_worker: MakeWorker = official_worker,
         settings: Settings | None = None,
     ) -> None:
-        self._prompting = Prompting(label, automatic or AutomaticSettings(), detections)
+        self._prompting = Prompting(label, automatic or AutomaticSettings(), detections, classifier)
         self._batching = batching or Batching()
         self._pool = pool or InProcess(make_worker, settings or Settings())
 

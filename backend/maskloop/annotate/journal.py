@@ -30,6 +30,7 @@ class Journal:
     def __init__(self, path: Path, options: dict[str, Any]) -> None:
         self.path = path
         self._offsets: dict[str, int] = {}
+        self._stamps: dict[str, str] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -48,25 +49,32 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         os.close(self._file)
 
-    def __contains__(self, reference: str) -> bool:
-        return reference in self._offsets
+    def __contains__(self, photo: Source) -> bool:
+        """Whether the photo is done, and still the same."""
+        done = self._stamps.get(photo.reference)
+        return done is not None and (done == photo.stamp or not done or not photo.stamp)
 
     def __len__(self) -> int:
         return len(self._offsets)
 
     def add(self, done: Iterable[Annotated]) -> None:
-        """Keep these photos; when this returns they outlive a crash. One that is there already stays as it is."""
-        lines = {each.source.reference: _line(each.to_json()) for each in done if each.source.reference not in self}
-        self._append(b"".join(lines.values()))
-        for reference, line in lines.items():
-            self._offsets[reference] = self._end
-            self._end += len(line)
+        """Keep these photos; when this returns they outlive a crash. One that is there already stays as it is, unless
+        the photo is another now."""
+        lines = {
+            each.source.reference: (each.source, _line(each.to_json())) for each in done if each.source not in self
+        }
+        self._append(b"".join(line for _, line in lines.values()))
+        for source, line in lines.values():
+            self._keep(source.reference, source.stamp, len(line))
 
     def select(self, photos: Iterable[Source]) -> Selection:
         """Those of ``photos`` that are done, under the names that they have here."""
-        return Selection(
-            self.path, [(each, self._offsets[each.reference]) for each in photos if each.reference in self]
-        )
+        return Selection(self.path, [(each, self._offsets[each.reference]) for each in photos if each in self])
+
+    def _keep(self, reference: str, stamp: str, length: int) -> None:
+        """The last line of a photo counts."""
+        self._offsets[reference], self._stamps[reference] = self._end, stamp
+        self._end += length
 
     def _lock(self) -> None:
         try:
@@ -86,7 +94,9 @@ class Journal:
                 if number == 0:
                     self._check(document, header)
                 else:
-                    self._offsets[document["source"]["reference"]] = self._end
+                    source = document["source"]
+                    self._keep(source["reference"], source.get("stamp", ""), len(line))
+                    continue
                 self._end += len(line)
         os.truncate(self._file, self._end)
         if not self._end:

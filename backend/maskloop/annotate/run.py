@@ -9,7 +9,7 @@ from typing import Protocol
 from maskloop.annotate.detections import Detection, Detections
 from maskloop.annotate.flow import Outcome
 from maskloop.annotate.journal import Journal, Selection
-from maskloop.annotate.sources import distinct
+from maskloop.annotate.sources import distinct, stamped
 from maskloop.annotate.values import Annotated, Skipped, Source
 from maskloop.annotate.work import Job, Task
 from maskloop.sam.automatic import AutomaticSettings
@@ -17,14 +17,17 @@ from maskloop.sam.automatic import AutomaticSettings
 
 @dataclass(frozen=True)
 class Prompting:
-    """What the masks come from. label: of automatic masks. detections: boxes that prompt them instead."""
+    """What the masks come from. label: of automatic masks; classes: the name of a classifier that labels those of
+    which it is sure. detections: boxes that prompt them instead."""
 
     label: str
     automatic: AutomaticSettings
     detections: Detections | None = None
+    classes: str = ""
 
     def job(self, photos: Sequence[Source]) -> Job:
-        return Job(tuple(Task(photo.reference, self._boxes(photo)) for photo in photos), self.label, self.automatic)
+        tasks = tuple(Task(photo.reference, self._boxes(photo)) for photo in photos)
+        return Job(tasks, self.label, self.automatic, self.classes)
 
     def _boxes(self, photo: Source) -> tuple[Detection, ...] | None:
         if self.detections is None:
@@ -64,18 +67,21 @@ def fill(
     prompting: Prompting,
     watcher: Watcher,
 ) -> Done:
-    """Does what the journal lacks of ``found``, each photo once however often it is named there."""
+    """Does what the journal lacks of ``found``, each photo once however often it is named there, and again if the file
+    was replaced."""
     photos: dict[str, Source] = {}
     skipped: list[Skipped] = []
 
     def missing() -> Iterator[Source | Skipped]:
         for each in distinct(found):
-            if isinstance(each, Source):
-                photos[each.reference] = each
-                if each.reference in journal:
-                    watcher.resumed()
-                    continue
-            yield each
+            if isinstance(each, Skipped):
+                yield each
+                continue
+            photo = photos[each.reference] = stamped(each)
+            if photo in journal:
+                watcher.resumed()
+            else:
+                yield photo
 
     for outcome in annotate(missing()):
         if isinstance(outcome, Annotated):

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,6 +61,17 @@ def distinct(found: Iterable[Source | Skipped]) -> Found:
             name = _unused(each.name, names)
             names.add(name)
             yield Source(each.reference, name)
+
+
+def stamped(photo: Source) -> Source:
+    """The photo with the size and the time of change of its file, where it is one of this machine."""
+    if is_url(photo.reference):
+        return photo
+    try:
+        found = Path(photo.reference).stat()
+    except OSError:
+        return photo
+    return replace(photo, stamp=f"{found.st_size}-{found.st_mtime_ns}")
 
 
 def read(reference: str, limit: int) -> bytes:

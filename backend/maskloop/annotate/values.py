@@ -25,10 +25,12 @@ class Source:
 
     reference: an absolute path, or a URL that fsspec opens.
     name: what the output calls it, ``/`` between folders.
+    stamp: another once the file is another; empty if that can't be told, as of URLs.
     """
 
     reference: str
     name: str
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -22,7 +22,11 @@ from maskloop.images.decode import decode
 from maskloop.learning.calibration import UNKNOWN, Calibration, Chances
 from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
 from maskloop.sam.masks import upscale
+from maskloop.sam.proposals import Proposals
 from maskloop.sam.values import Embedding, Image, ImageSize, Mask, Prompt
+
+if TYPE_CHECKING:
+    from maskloop.learning.examples import Classify
 
 KIND = "annotate"
 """Of these jobs, in the queue."""
@@ -30,6 +34,8 @@ READERS = 8
 """Photos of one job that are read at once."""
 BOXES = 64
 """Prompts decoded at once."""
+NAMED = 16
+"""Masks that are named at once; each may be as large as the photo."""
 
 NO_POINTS, NO_LABELS = np.zeros((0, 2), np.float32), np.zeros(0, np.int8)
 
@@ -52,17 +58,20 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Photos that are encoded together. label: what automatic masks are called."""
+    """Photos that are encoded together. label: what automatic masks are called, those of ``classes`` (the name of a
+    classifier, empty for none) where it is unsure."""
 
     tasks: tuple[Task, ...]
     label: str
     automatic: AutomaticSettings
+    classes: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "tasks": [[quote(task.reference, errors="surrogateescape"), task.boxes()] for task in self.tasks],
             "label": self.label,
             "automatic": asdict(self.automatic),
+            "classes": self.classes,
         }
 
     @classmethod
@@ -77,19 +86,21 @@ class Job:
             ),
             document["label"],
             AutomaticSettings(**document["automatic"]),
+            document["classes"],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
     """Does jobs. max_bytes, max_pixels: of one photo, as a file and decoded. version: of the engine's model; chances:
-    what its scores are worth."""
+    what its scores are worth. classifier: by its name; raises MaskloopError if there is none."""
 
     engine: Engine
     max_bytes: int
     max_pixels: int
     version: str
     chances: Chances = UNKNOWN
+    classifier: Callable[[str], Classify] | None = None
 
     def __call__(self, payload: dict[str, Any]) -> list[dict[str, Any]]:
         """For each photo of a :class:`Job`, in order, its ``size``, ``segments``, ``version`` and ``problems``, or why
@@ -145,7 +156,17 @@ class Worker:
             masks = propose_in(self.engine, image, job.automatic)
         else:
             masks = propose(self.engine, embedding, job.automatic)
-        return [Segment.of(_scored(mask, self.chances.automatic), job.label) for mask in masks]
+        named = zip(masks, self._labels(image, masks, job), strict=True)
+        return [Segment.of(_scored(mask, self.chances.automatic), label) for mask, label in named]
+
+    def _labels(self, image: Image, masks: Proposals, job: Job) -> Iterator[str]:
+        if not job.classes or self.classifier is None:
+            yield from [job.label] * len(masks)
+            return
+        classify = self.classifier(job.classes)
+        for start in range(0, len(masks), NAMED):
+            some = [masks[index].pixels for index in range(start, min(start + NAMED, len(masks)))]
+            yield from (name or job.label for name in classify(image, some))
 
     def _prompted(self, embedding: Embedding, detections: Sequence[Detection]) -> tuple[list[Segment], list[str]]:
         inside = [_clipped(detection, embedding.size) for detection in detections]

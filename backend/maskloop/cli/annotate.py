@@ -36,6 +36,8 @@ from maskloop.cli.options import load
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
+from maskloop.learning import classes as learned_classes
+from maskloop.learning.classifiers import Classifiers
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.settings import Settings
 
@@ -103,6 +105,11 @@ LocalFilesRoot = Annotated[
 ]
 Label = Annotated[str | None, typer.Option(help="Class of the automatic masks; by default the only one, or `object`.")]
 
+Classifier = Annotated[
+    str,
+    typer.Option(help="Learned classes that name the masks of which they are sure; see `maskloop classes`."),
+]
+
 
 def command(make_worker: MakeWorker) -> Callable[..., None]:
     """The command, for an application that knows how workers are made. ``make_worker`` is a module's function."""
@@ -114,6 +121,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         boxes: Boxes = None,
         classes: Classes = None,
         label: Label = None,
+        classifier: Classifier = "",
         yolo: Annotated[Shape, typer.Option(help="What YOLO's label files hold.")] = Shape.POLYGONS,
         yolo_photos: Annotated[YoloPhotos, typer.Option(help="How a YOLO folder gets its photos.")] = YoloPhotos.AUTO,
         label_config: ConfigFile = None,
@@ -162,7 +170,8 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         given = _class_names(classes)
         found = None if boxes is None else parse(_read(boxes), given)
         target = None if label_config is None else _target(label_config, format)
-        names, label = _labels(given, label, found, target)
+        learned = Classifiers(settings.data_dir / "models").get(classifier) if classifier else None
+        names, label = _labels(given, label, found, target, learned)
         automatic = AutomaticSettings(
             granularity=granularity.value,
             points_per_side=points_per_side,
@@ -171,7 +180,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             min_mask_region_area=min_area,
             tile_side=tile_side,
         )
-        prompting = Prompting(label, automatic, found)
+        prompting = Prompting(label, automatic, found, classifier)
         to = place(out, FILES[format], settings.data_dir)
         addresses = Addresses(local_files_root or settings.local_files_root, image_url)
         files: Format
@@ -188,7 +197,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         to.output.check()
         if fresh:
             to.journal.unlink(missing_ok=True)
-        with Journal(to.journal, _options(prompting, boxes)) as journal:
+        with Journal(to.journal, _options(prompting, boxes, learned)) as journal:
             with (
                 closing(_pool(make_worker, settings, redis_url or settings.redis_url, processes)) as pool,
                 _stop_on_ctrl_c(console) as stop,
@@ -238,18 +247,31 @@ def _class_names(classes: str | None) -> tuple[str, ...]:
 
 
 def _labels(
-    classes: Sequence[str], label: str | None, detections: Detections | None, target: Target | None
+    given: Sequence[str],
+    label: str | None,
+    detections: Detections | None,
+    target: Target | None,
+    learned: learned_classes.Classes | None,
 ) -> tuple[Sequence[str], str]:
-    """All classes, and that of automatic masks."""
+    """All classes, and that of automatic masks, of those of which ``learned`` is unsure."""
+    classes = given
     if detections is not None:
-        if label is not None:
-            raise AnnotateError("--label names automatic masks, and --boxes asks for none.", "Leave one of them out.")
+        if label is not None or learned is not None:
+            asks = "--label" if label is not None else "--classifier"
+            raise AnnotateError(f"{asks} names automatic masks, and --boxes asks for none.", "Leave one of them out.")
         classes, label = detections.labels, ""
-    elif label is None and len(classes) > 1:
+    elif label is None and len(classes) > 1 and learned is None:
         raise AnnotateError(
             f"There are {len(classes)} classes, and automatic masks don't know theirs.",
-            "Say with --label which one they get, or bring boxes with --boxes.",
+            "Say with --label which one they get, bring boxes with --boxes, or learned classes with --classifier.",
         )
+    elif learned is not None:
+        unsure = "object" if target is None else ""
+        label = unsure if label is None else label
+        wanted = [*learned.names, *filter(None, [label])]
+        if lacking := [name for name in learned.names if classes and name not in classes]:
+            raise AnnotateError(f"The learned classes {', '.join(lacking)} are not among: {', '.join(classes)}.")
+        classes = tuple(dict.fromkeys([*classes, *wanted])) if label == unsure else classes or tuple(wanted)
     elif label is None:
         label = next(iter(classes), target.label() if target else "object")
     if label and classes and label not in classes:
@@ -266,11 +288,12 @@ def _check_addresses(addresses: Addresses, photos: Iterable[Photo | Skipped]) ->
             addresses.of(photo)
 
 
-def _options(prompting: Prompting, boxes: Path | None) -> dict[str, Any]:
-    """What decides the masks: a journal made with other options is of no use."""
+def _options(prompting: Prompting, boxes: Path | None, learned: learned_classes.Classes | None) -> dict[str, Any]:
+    """What decides the masks and their names: a journal made with other options is of no use."""
     if boxes is not None:
         return {"boxes": sha256(_read(boxes)).hexdigest()[:16]}
-    return {"label": prompting.label, **asdict(prompting.automatic)}
+    named = {} if learned is None else {"classes": sha256(learned.to_bytes()).hexdigest()[:16]}
+    return {"label": prompting.label, **named, **asdict(prompting.automatic)}
 
 
 def _pool(make_worker: MakeWorker, settings: Settings, redis_url: str | None, processes: int) -> Pool:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from maskloop.engines.base import Engine
 from maskloop.errors import BadRequest
+from maskloop.evaluation.by_class import ByClass, Classify
 from maskloop.evaluation.clicking import ManyClicks
 from maskloop.evaluation.coco import Dataset, load
 from maskloop.evaluation.everything import Everything, find_with
@@ -41,6 +42,10 @@ EngineName = Annotated[
     str | None, typer.Option("--engine", help="What runs it; by default the setting MASKLOOP_ENGINE.")
 ]
 PointsPerSide = Annotated[int, typer.Option(min=1, help="Grid of the automatic masks, ours and the official ones.")]
+Classifier = Annotated[
+    str,
+    typer.Option(help="Learned classes that name the automatic masks: precision and recall of each class are told."),
+]
 ReferencePython = Annotated[
     Path | None,
     typer.Option(help="Interpreter in which `mobile_sam` imports: measures the official code too (but for noc)."),
@@ -59,6 +64,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         model: Model = None,
         engine: EngineName = None,
         points_per_side: PointsPerSide = 32,
+        classifier: Classifier = "",
         reference_python: ReferencePython = None,
     ) -> None:
         """Measure masks against ground truth: IoU of a click and a box, clicks needed, recall of automatic masks."""
@@ -69,11 +75,12 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
             console.print(_missing(dataset, images), style="yellow", markup=False)
         network = make_engine(model, engine)
         automatic = AutomaticSettings(points_per_side=points_per_side)
+        named = ByClass(_classifier(classifier), dataset.categories) if classifier else None
         makers: dict[str, Callable[[], Measure]] = {
             "click": lambda: OneClick(segment_with(network)),
             "box": lambda: OneBox(segment_with(network)),
             "noc": lambda: ManyClicks(network),
-            "everything": lambda: Everything(find_with(network, automatic)),
+            "everything": lambda: Everything(find_with(network, automatic), named),
         }
         measures = [makers[name]() for name in chosen]
         photos = track(dataset.photos, "Photos", console=console)
@@ -91,6 +98,12 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         _tell(figures, json_to)
 
     return run
+
+
+def _classifier(name: str) -> Classify:
+    from maskloop.learning.recognition import Recognition  # imports torch
+
+    return Recognition(Settings()).called(name)
 
 
 def _parsed(prompts: str) -> Sequence[str]:

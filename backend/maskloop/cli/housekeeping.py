@@ -21,7 +21,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
 from maskloop.learning.acceptance import follow_verdicts
-from maskloop.learning.orders import follow_reviews, order_all
+from maskloop.learning.orders import follow_reviews, order_all, submit_classes
 from maskloop.learning.store import open_store
 from maskloop.settings import Settings
 
@@ -47,6 +47,7 @@ def keep_house(settings: Settings) -> None:
     def refit(project: int) -> None:
         served = version()
         follow_verdicts(store, registry, name_of(served), served, project)
+        submit_classes(dispatcher, project)
 
     follow = partial(follow_reviews, store, dispatcher, settings.train_every, refit)
     tasks: list[Task] = [partial(keep_to, lambda: FEEDBACK_PAUSE, follow)]

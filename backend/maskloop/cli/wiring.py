@@ -33,6 +33,8 @@ from maskloop.labelstudio.scores import as_chances
 from maskloop.learning import jobs, orders
 from maskloop.learning.calibration import Chances
 from maskloop.learning.general import general_set
+from maskloop.learning.naming import Namer
+from maskloop.learning.recognition import Recognition
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.store import MadePrediction, open_store
 from maskloop.learning.training import TrainingSettings
@@ -58,7 +60,8 @@ def make_annotator(settings: Settings) -> annotating.Worker:
     """For a process that annotates photos."""
     registry = open_registry(settings)
     name = registry.in_service()
-    return annotator(settings, open_engine(settings, registry, name), version_of(name), registry.chances(name))
+    engine = open_engine(settings, registry, name)
+    return annotator(settings, engine, version_of(name), registry.chances(name), Recognition(settings))
 
 
 def open_engine(settings: Settings, registry: Registry, name: str) -> Engine:
@@ -78,8 +81,11 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def annotator(settings: Settings, engine: Engine, version: str, chances: Chances) -> annotating.Worker:
-    return annotating.Worker(engine, settings.max_image_bytes, settings.max_image_pixels, version, chances)
+def annotator(
+    settings: Settings, engine: Engine, version: str, chances: Chances, recognition: Recognition
+) -> annotating.Worker:
+    limits = settings.max_image_bytes, settings.max_image_pixels
+    return annotating.Worker(engine, *limits, version, chances, recognition.called)
 
 
 class Models:
@@ -132,16 +138,21 @@ def build_service(queue: QueueName, settings: Settings) -> Service:
     return Service(HANDLERS[queue](settings, models), models.report)
 
 
-def click_handlers(_: Settings, models: Models) -> dict[str, Handler]:
+def click_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
+    recognition = Recognition(settings)
+
     def click(payload: Json, _: JobContext) -> Json:
-        made = handlers.click(models.of(payload["version"]), payload)
+        classify = recognition.of_project(payload["project"])
+        made = handlers.click(models.of(payload["version"]), payload, classify=classify)
         return as_chances(made, models.chances(payload["version"], payload["project"]).prompted)
 
     return {service.KIND: click}
 
 
 def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
-    ledger, store = Ledger(connect(redis_url(settings))), open_store(settings)
+    ledger, store, recognition = Ledger(connect(redis_url(settings))), open_store(settings), Recognition(settings)
+    load = ImageLoader(ImagePolicy.from_settings(settings)).load
+    namer = Namer(store, recognition.classifiers, load, recognition.describe)
 
     def note(work: Json, made: Json) -> None:
         task = work["task"]["id"]
@@ -159,16 +170,18 @@ def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
         def score(made: Json) -> Json:
             return as_chances(made, models.chances(version, project).automatic)
 
-        batch.handler(models.of(version), ledger, score=score, note=note)(payload, context)
+        classify = recognition.of_project(project)
+        batch.handler(models.of(version), ledger, classify=classify, score=score, note=note)(payload, context)
 
     def annotate(payload: Json, _: JobContext) -> list[Json]:
         engine, version = models.in_service()
-        return annotator(settings, engine, version, models.chances(version))(payload)
+        return annotator(settings, engine, version, models.chances(version), recognition)(payload)
 
     return {
         batch.KIND: task,
         ahead.KIND: ahead.handler(models.of),
         proposing.KIND: proposing.handler(models.of),
+        orders.CLASSES: lambda payload, _: namer(payload),
         annotating.KIND: annotate,
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from maskloop.evaluation.by_class import ByClass
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.evaluation.measure import Sample
 from maskloop.sam.automatic import AutomaticSettings, everything, everything_in
@@ -45,10 +46,11 @@ def find_with(network: EncoderDecoder, settings: AutomaticSettings) -> Callable[
 
 
 class Everything:
-    """``ar``, ``masks_per_image`` and ``seconds_per_image``."""
+    """``ar``, ``masks_per_image`` and ``seconds_per_image``, and what ``by_class`` tells of the masks."""
 
-    def __init__(self, find: Callable[[Sample], Found]) -> None:
+    def __init__(self, find: Callable[[Sample], Found], by_class: ByClass | None = None) -> None:
         self._find = find
+        self._by_class = by_class
         self._best_ious: list[float] = []
         self._counts: list[int] = []
         self._seconds: list[float] = []
@@ -58,12 +60,15 @@ class Everything:
         self._best_ious += best_ious(masks, sample.photo.objects).tolist()
         self._counts.append(len(masks))
         self._seconds.append(seconds)
+        if self._by_class is not None:
+            self._by_class.add(sample, masks)
 
     def figures(self) -> dict[str, float]:
         return {
             "ar": average_recall(self._best_ious),
             "masks_per_image": float(np.mean(self._counts)),
             "seconds_per_image": float(np.mean(self._seconds)),
+            **(self._by_class.figures() if self._by_class is not None else {}),
         }
 
 

@@ -87,6 +87,10 @@ class Segmenter:
         cached = self._proposals.get(self._proposals_identity(self._identified(source), settings))
         return cached if cached is not None else self._propose(source, settings)
 
+    def image(self, reference: str) -> Image:
+        """Its pixels, read anew: no cache has them."""
+        return self._loader.read(self._loader.locate(reference)).image
+
     def picker(self, reference: str, settings: AutomaticSettings) -> Picker | None:
         """To pick from the masks of ``everything`` with these settings; None if they weren't looked for yet."""
         source = self._loader.locate(reference)

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from maskloop.dispatch.context import JobContext
@@ -24,6 +24,9 @@ from maskloop.labelstudio.failures import failed_prediction, failed_prefix
 from maskloop.labelstudio.handlers import Segmenter, pre_annotate
 from maskloop.labelstudio.ledger import Ledger, Verdict
 from maskloop.sam.automatic import AutomaticSettings
+
+if TYPE_CHECKING:
+    from maskloop.learning.examples import Classify
 
 Json = dict[str, Any]
 KIND = "task"
@@ -186,19 +189,21 @@ def handler(
     ledger: Ledger,
     automatic: AutomaticSettings | None = None,
     *,
+    classify: Classify | None = None,
     score: Callable[[Json], Json] = lambda made: made,
     note: Callable[[Json, Json], None] = lambda _payload, _made: None,
 ) -> Callable[[Any, JobContext], None]:
     """What a batch worker does with jobs of ``KIND``: the prediction goes to the ledger, not through the queue.
 
-    score: what becomes of a prediction's scores. note: is told of a payload and what people will see of it.
+    classify: names masks that have no label. score: what becomes of a prediction's scores. note: is told of a payload
+    and what people will see of it.
     """
 
     def run(job: Any, context: JobContext) -> None:
         context.check()
         entry, project, payload = job["entry"], int(job["project"]), job["work"]
         try:
-            made = score(pre_annotate(segmenter, payload, automatic))
+            made = score(pre_annotate(segmenter, payload, automatic, classify))
         except MaskloopError as error:
             settle_failure(ledger, entry, project, payload, error)
         else:

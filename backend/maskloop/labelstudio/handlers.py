@@ -5,12 +5,14 @@ A prediction is ``{"result": [regions], "score", "model_version"}``, https://lab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from maskloop.errors import MaskloopError
 from maskloop.images import task_reference
+from maskloop.labelstudio.controls import Output
 from maskloop.labelstudio.label_config import LabelConfig
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.prompts import Click, read_click
@@ -19,15 +21,22 @@ from maskloop.labelstudio.wire import Context, Task, Wire
 from maskloop.sam import masks
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.picking import Picker
-from maskloop.sam.values import ImageSize, Mask, MaskLogits, Prompt
+from maskloop.sam.values import Image, ImageSize, Mask, MaskLogits, Prompt
+
+if TYPE_CHECKING:
+    from maskloop.learning.examples import Classify
 
 Json = dict[str, Any]
+TOGETHER = 16
+"""Masks that are named at once; each may be as large as the image."""
 UNPROPOSED = "unproposed"
 """Set in a click's answer if it was to be picked from proposals, and there are none yet."""
 
 
 class Segmenter(Protocol):
     """What ``inference.Segmenter`` offers."""
+
+    def image(self, reference: str) -> Image: ...
 
     def refine(self, reference: str, objects: Callable[[ImageSize], Sequence[Sequence[Prompt]]]) -> list[MaskLogits]:
         """One mask for each object, whose prompts each hold all so far."""
@@ -64,11 +73,16 @@ class ClickWork(Work):
     context: Context
 
 
-def click(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> Json:
+def click(
+    segmenter: Segmenter,
+    payload: Json,
+    automatic: AutomaticSettings | None = None,
+    classify: Classify | None = None,
+) -> Json:
     """Masks for the prompts in the payload's context; no region if all prompts were taken back.
 
     Points that pick are answered from the proposals of ``pre_annotate``, with the same ``automatic``, if one fits;
-    anything else, by the decoder.
+    anything else, by the decoder. ``classify`` names the masks of prompts without a label.
 
     Raises what the image raises, and BadRequest, BadLabelConfig or NothingFound.
     """
@@ -84,15 +98,27 @@ def click(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | No
     answers = (_picked(picker, wanted) if picker else []) or _decoded(segmenter, reference, wanted)
     height, width = answers[0].pixels.shape
     canvas = Canvas(height, width, page=wanted.page, rotation=wanted.rotation)
-    found = [region for mask in answers for region in regions_of(mask, outputs, canvas, work.options.polygon_tolerance)]
+    named = _Named(config, outputs, segmenter, classify)
+    found = [
+        region
+        for mask, able in named.of(reference, answers)
+        for region in regions_of(mask, able, canvas, work.options.polygon_tolerance)
+    ]
     if not found:
         raise NothingFound("No object was found here.", "Add another point, or draw a rectangle around the object.")
     unproposed = {UNPROPOSED: True} if picks and picker is None else {}
     return {**prediction(found, work.version), **unproposed}
 
 
-def pre_annotate(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> Json:
+def pre_annotate(
+    segmenter: Segmenter,
+    payload: Json,
+    automatic: AutomaticSettings | None = None,
+    classify: Classify | None = None,
+) -> Json:
     """Automatic masks of all images of the payload's task. ``automatic``: what holds where the project sets nothing.
+
+    ``classify`` names them where a control has several labels and the configuration names none.
 
     Raises what the image raises, BadRequest, BadLabelConfig, and NothingFound if there is no object at all.
     """
@@ -105,16 +131,37 @@ def pre_annotate(segmenter: Segmenter, payload: Json, automatic: AutomaticSettin
         if not outputs:
             continue
         for page, text in enumerate(tag.references(work.task.data)):
-            for mask in islice(segmenter.everything(reference_of(work, text), settings), work.options.max_regions):
+            reference = reference_of(work, text)
+            best = islice(segmenter.everything(reference, settings), work.options.max_regions)
+            for mask, able in _Named(config, outputs, segmenter, classify).of(reference, best):
                 height, width = mask.pixels.shape
                 canvas = Canvas(height, width, page if tag.several else None)
-                found += regions_of(mask, outputs, canvas, work.options.polygon_tolerance)
+                found += regions_of(mask, able, canvas, work.options.polygon_tolerance)
     if not found:
         raise NothingFound(
             "No object was found, or no control takes automatic masks.",
             'Lower extra_params {"automatic": {"pred_iou_thresh": ...}}, or see maskloop_output in the configuration.',
         )
     return prediction(found, work.version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Masks with the outputs that they go to: the class names what has no label yet, if it is known."""
+
+    config: LabelConfig
+    outputs: Sequence[Output]
+    segmenter: Segmenter
+    classify: Classify | None
+
+    def of(self, reference: str, answers: Iterable[Mask]) -> Iterator[tuple[Mask, Sequence[Output]]]:
+        if self.classify is None or all(output.label for output in self.outputs):
+            yield from ((mask, self.outputs) for mask in answers)
+            return
+        image, answers = self.segmenter.image(reference), iter(answers)
+        while some := list(islice(answers, TOGETHER)):
+            names = self.classify(image, [mask.pixels for mask in some])
+            yield from ((mask, self.config.named(self.outputs, name)) for mask, name in zip(some, names, strict=True))
 
 
 def prefetch(segmenter: Segmenter, payload: Json) -> int:

@@ -95,6 +95,13 @@ class LabelConfig:
         plain = [output for output in able if not output.control.smart]
         return _narrow(plain or able, wanted)
 
+    def named(self, outputs: Sequence[Output], name: str | None) -> list[Output]:
+        """The outputs, with the label of this name in those that have none and know it."""
+        if name is None:
+            return list(outputs)
+        label = Label(name)
+        return [output if output.label else (self._with_label(output.control, label) or output) for output in outputs]
+
     def prompts(self) -> list[Control]:
         """The smart controls whose shapes prompt a mask."""
         return [c for c in self.controls.values() if c.smart and c.shape in (Shape.KEYPOINT, Shape.RECTANGLE)]

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch.nn import functional as F
 
 from maskloop.errors import BadRequest
-from maskloop.sam.appearance import LENGTH, PARTS
+from maskloop.sam.values import LOOKS_LENGTH, LOOKS_PARTS
 
 Matrix = NDArray[np.float64]
 FEWEST = 3
@@ -32,10 +30,11 @@ STEPS = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classes:
-    """names: of the C classes, sorted. mean, scale: of the features, (LENGTH,). weights: (LENGTH, C); bias: (C,).
+    """names: of the C classes, sorted. mean, scale: of L = LOOKS_LENGTH features, (L,). weights: (L, C); bias: (C,).
 
     temperature: by which scores are divided before they become chances.
     threshold: the least chance of an answer. right: share of the examples that photos other than their own tell right.
+    examples: how many it has learned from.
     """
 
     names: tuple[str, ...]
@@ -46,6 +45,7 @@ class Classes:
     temperature: float = 1.0
     threshold: float = 0.0
     right: float = 0.0
+    examples: int = 0
 
     def chances(self, looks: ArrayLike) -> Matrix:
         """Of each class, for each of N objects, (N, C)."""
@@ -73,18 +73,19 @@ class Classes:
         """What ``to_bytes`` wrote. Raises ValueError if it is something else, or of features of another length."""
         try:
             with np.load(io.BytesIO(archive), allow_pickle=False) as file:
-                arrays = (file[name] for name in ("mean", "scale", "weights", "bias"))
-                numbers = (float(file[name]) for name in ("temperature", "threshold", "right"))
-                found = cls(tuple(file["names"].tolist()), *arrays, *numbers)
+                arrays = [file[name] for name in ("mean", "scale", "weights", "bias")]
+                temperature, threshold, right = (float(file[name]) for name in ("temperature", "threshold", "right"))
+                names, examples = tuple(file["names"].tolist()), int(file["examples"])
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"not a classifier: {error}") from error
-        if found.weights.shape != (LENGTH, len(found.names)):
-            raise ValueError(f"a classifier of other features: {found.weights.shape}")
-        return found
+        mean, scale, weights, bias = arrays
+        if weights.shape != (LOOKS_LENGTH, len(names)):
+            raise ValueError(f"a classifier of other features: {weights.shape}")
+        return cls(names, mean, scale, weights, bias, temperature, threshold, right, examples)
 
 
 def fit(looks: ArrayLike, labels: Sequence[str], photos: Sequence[str]) -> Classes:
-    """A classifier from examples: looks (N, LENGTH), their labels, and the photo that each is from.
+    """A classifier from examples: looks (N, LOOKS_LENGTH), their labels, and the photo that each is from.
 
     Classes of fewer than ``FEWEST`` examples are left out. Raises BadRequest if fewer than two are left.
     """
@@ -110,7 +111,7 @@ def fit(looks: ArrayLike, labels: Sequence[str], photos: Sequence[str]) -> Class
     mean, scale = _moments(x)
     weights, bias = _regress(_standardised(x, mean, scale), y, len(names), strength)
     threshold = _threshold(chances.max(axis=1), right)
-    return Classes(names, mean, scale, weights, bias, temperature, threshold, float(right.mean()))
+    return Classes(names, mean, scale, weights, bias, temperature, threshold, float(right.mean()), len(x))
 
 
 def _folds(photos: Sequence[str], y: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -138,6 +139,9 @@ def _held_out(x: Matrix, y: NDArray[np.intp], folds: NDArray[np.intp], classes: 
 
 def _regress(x: Matrix, y: NDArray[np.intp], classes: int, strength: float) -> tuple[Matrix, Matrix]:
     """Multinomial logistic regression; every class weighs the same, however many examples it has."""
+    import torch  # only here: who names masks or asks what is known need not have it
+    from torch.nn import functional as F
+
     inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
     counts = torch.bincount(targets, minlength=classes).clamp(min=1).double()
     each = (len(y) / int((counts > 0).sum()) / counts)[targets] * strength
@@ -161,7 +165,7 @@ def _moments(x: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def _standardised(x: Matrix, mean: Matrix, scale: Matrix) -> Matrix:
-    parts = ((x - mean) / scale).reshape(len(x), PARTS, -1)
+    parts = ((x - mean) / scale).reshape(len(x), LOOKS_PARTS, -1)
     return np.asarray((parts / (np.linalg.norm(parts, axis=2, keepdims=True) + 1e-9)).reshape(len(x), -1), np.float64)
 
 

@@ -18,6 +18,8 @@ from maskloop.learning.tables import Project
 
 KIND = "train"
 """Of the job."""
+CLASSES = "classes"
+"""Of the job that learns a project's classes, which takes seconds: batch workers do it before what waits there."""
 
 
 class Order(BaseModel):
@@ -38,6 +40,19 @@ def submit(dispatcher: Dispatcher, order: Order) -> Ticket:
         deadline=None,
         key=f"{KIND}-{order.project}",
         on_same_key="join",
+    )
+
+
+def submit_classes(dispatcher: Dispatcher, project: int) -> Ticket:
+    """Have a project's classes learned, if that is due. Raises QueueUnavailable or QueueFull."""
+    return dispatcher.submit(
+        CLASSES,
+        {"project": project},
+        queue=QueueName.BATCH,
+        deadline=None,
+        key=f"{CLASSES}-{project}",
+        on_same_key="join",
+        first=True,
     )
 
 

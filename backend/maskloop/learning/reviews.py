@@ -27,7 +27,7 @@ def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None
     with store.session() as session:
         return sum(
             1
-            for _, annotation, ids in _approved(session, project_id)
+            for _, annotation, ids in approved(session, project_id)
             if since is None or annotation.received_at > since
             for region in annotation.result
             if is_outline(region) and region["id"] in ids
@@ -54,7 +54,7 @@ def from_reviews(
         project = session.get(Project, project_id)
         if project is None:
             raise BadRequest(f"Nothing is known of project {project_id}.", "Run `maskloop sync --project N` first.")
-        for task, annotation, ids in _approved(session, project_id):
+        for task, annotation, ids in approved(session, project_id):
             by_image: dict[tuple[str, int, int], list[NDArray[np.bool_]]] = {}
             for region in annotation.result:
                 if not is_outline(region) or region["id"] not in ids:
@@ -66,13 +66,13 @@ def from_reviews(
                 except (regions.UnusableRegion, MaskloopError) as error:
                     problems[f"task {task.id}, region {region['id']}"] = str(error)
             for (reference, height, width), masks in by_image.items():
-                read = partial(_read, load, reference, ImageSize(height, width))
+                read = partial(read_sized, load, reference, ImageSize(height, width))
                 if objects := tuple(ground_truth(mask) for mask in masks if mask.any()):
                     photos.append(ReviewedPhoto(f"task {task.id}", read, objects))
     return photos, problems
 
 
-def _approved(session: Session, project_id: int) -> list[tuple[Task, Annotation, set[str]]]:
+def approved(session: Session, project_id: int) -> list[tuple[Task, Annotation, set[str]]]:
     """For each task the newest annotation, unless a reviewer refused it, and its regions without a problem."""
     newest: dict[int, Annotation] = {}
     live = select(Annotation).where(
@@ -113,7 +113,7 @@ def image_of(region: regions.Region, data: Mapping[str, Any], controls: Mapping[
     raise BadRequest(f"The task's data doesn't name the image of control {region.get('from_name')!r}.")
 
 
-def _read(load: Callable[[str], Image], reference: str, size: ImageSize) -> Image:
+def read_sized(load: Callable[[str], Image], reference: str, size: ImageSize) -> Image:
     image = load(reference)
     if image.shape[:2] != size:
         raise BadRequest(

@@ -18,28 +18,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maskloop.geometry import boxes
-from maskloop.sam.encoder import WIDTHS, ImageEncoder, to_image, to_positions
+from maskloop.sam.encoder import ImageEncoder, to_image, to_positions
 from maskloop.sam.layers import fold
 from maskloop.sam.preprocess import MEAN, NORMALISED
-from maskloop.sam.values import Image
+from maskloop.sam.values import LOOKS_LENGTH, Image
 
 SIDE = 224
 """Of the square that shows an object; at this size the third stage's windows are the whole square."""
 MARGIN = 1.2
 """Side of the square, in sides of the object's box."""
 BLOCKS = (3, 5)
-"""Of the third stage, whose outputs are pooled."""
-PARTS = 2 * len(BLOCKS)
-"""Each of the blocks, of the object in its surroundings and of the object alone."""
-LENGTH = PARTS * WIDTHS[2]
-"""Numbers of one object."""
+"""Of the third stage, whose outputs are pooled, for the object in its surroundings and for the object alone."""
 AT_ONCE = 16
 """Squares that go through the network together."""
 AROUND = MEAN.astype(np.uint8)
 """Colour beside the image, and beside an object that is shown alone."""
 
 Looks = NDArray[np.float32]
-"""(N, LENGTH): ``PARTS`` parts of equal length."""
+"""(N, LOOKS_LENGTH): for each block two parts."""
 
 
 class Describer:
@@ -51,7 +47,7 @@ class Describer:
 
     def __call__(self, image: Image, masks: Sequence[NDArray[np.bool_]]) -> Looks:
         """Of each mask, bool (height, width) of the image and not empty, means over its pixels."""
-        found = np.zeros((len(masks), LENGTH), np.float32)
+        found = np.zeros((len(masks), LOOKS_LENGTH), np.float32)
         for start in range(0, len(masks), AT_ONCE // 2):
             some = [close_up(image, mask) for mask in masks[start : start + AT_ONCE // 2]]
             found[start : start + len(some)] = self._described(*map(np.stack, zip(*some, strict=True)))

@@ -13,6 +13,9 @@ IMAGE_SIDE = 1024
 EMBEDDING_SHAPE = (256, 64, 64)
 LOGITS_SIDE = 256
 """Side of the square of mask logits that the decoder emits, pixels."""
+LOOKS_PARTS = 4
+LOOKS_LENGTH = 640
+"""Numbers that tell what one object looks like, in parts of equal length; see ``appearance``."""
 
 Image = NDArray[np.uint8]
 """RGB, uint8, (height, width, 3), upright (EXIF orientation applied as the editor shows it)."""
