@@ -22,7 +22,7 @@ from maskloop.sam.values import Embedding
 
 ACCEPTED = 0.8
 """IoU with an object from which a mask of it is taken to be accepted."""
-AUTOMATIC = AutomaticSettings(points_per_side=16)
+AUTOMATIC = AutomaticSettings(points_per_side=8)
 AUTOMATIC_PHOTOS = 16
 """Photos that are looked at for automatic masks: each takes seconds."""
 

@@ -1,0 +1,61 @@
+"""What a project teaches must not cost what the model could do before; nonsense is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskloop.engines.torch_engine import TorchEngine
+from maskloop.evaluation.coco import GroundTruth
+from maskloop.learning.candidate import Prepared, judge, make_candidate
+from maskloop.learning.dataset import ReviewedPhoto, ground_truth
+from maskloop.learning.gate import agree
+from maskloop.learning.general import general_set
+from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.learning.samples import prepare
+from maskloop.learning.training import TrainingSettings
+from maskloop.sam.network import load_model
+from maskloop.sam.values import Embedding
+
+pytestmark = pytest.mark.weights
+FEW = 3
+"""Photos, of 8 objects each: a gate needs 20 objects."""
+Photos = list[tuple[ReviewedPhoto, Embedding]]
+
+
+@pytest.fixture(scope="module")
+def photos(official_weights: Path) -> Photos:
+    engine = TorchEngine(load_model(official_weights))
+    return [(photo, engine.encode([photo.read()])[0]) for photo in general_set()[:FEW]]
+
+
+def judged_by(photos: Photos) -> list[tuple[Embedding, tuple[GroundTruth, ...]]]:
+    return [(embedding, photo.objects) for photo, embedding in photos]
+
+
+def test_the_official_model_agrees_with_itself(official_weights: Path, photos: Photos) -> None:
+    agreement = agree(TorchEngine(load_model(official_weights)), judged_by(photos))
+    assert len(agreement.box) == 8 * FEW
+    assert agreement.box.mean() > 0.98
+    assert agreement.click.mean() > 0.95
+
+
+@pytest.mark.timeout(900)
+def test_a_candidate_that_learned_from_shuffled_masks_is_refused(
+    tmp_path: Path, official_weights: Path, photos: Photos
+) -> None:
+    """Each photo's masks lie on another photo, at the same place."""
+    registry = Registry(tmp_path / "models", official_weights)
+    shuffled = Prepared([], [], {})
+    for (photo, embedding), (other, _) in zip(photos, [*photos[1:], photos[0]], strict=True):
+        masks = [np.resize(one.mask, embedding.size) for one in other.objects]
+        shuffled.photos.append(ReviewedPhoto(photo.name, photo.read, tuple(map(ground_truth, masks))))
+        shuffled.views.append([prepare(embedding, masks, seed=0)])
+    how = TrainingSettings(epochs=2, learning_rate=2e-3, warmup_steps=0, average=0.5)
+    make_candidate(registry, "nonsense", shuffled, "shuffled", how)
+    judgement = judge(registry, "nonsense", judged_by(photos), judged_by(photos))
+    assert not judgement.passed
+    assert "one click isn't better" in judgement.reason
+    assert "forgot" in judgement.reason
+    assert registry.in_service() == OFFICIAL
+    assert registry.chances("nonsense").prompted.judged == 2 * sum(len(photo.objects) for photo, _ in photos)
