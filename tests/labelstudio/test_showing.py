@@ -28,15 +28,15 @@ class Project:
     counts: dict[str, int]
     sampling: str = "Sequential sampling"
     tasks: int = 10
-    away: bool = False
+    refuses: int = 0
     shown_over_time: list[str] = field(default_factory=list)
 
     def api(self) -> LabelStudioApi:
         return LabelStudioApi("http://label.example", SecretStr("0" * 40), transport=httpx.MockTransport(self.answer))
 
     def answer(self, request: httpx.Request) -> httpx.Response:
-        if self.away:
-            return httpx.Response(403, json={"detail": "no"})
+        if self.refuses:
+            return httpx.Response(self.refuses, json={"detail": "no"})
         match request.method, request.url.path:
             case "GET", "/api/projects/3/":
                 about = {"model_version": self.shown, "sampling": self.sampling, "task_number": self.tasks}
@@ -117,12 +117,19 @@ def test_what_people_chose_to_see_instead_stays(redis: Redis, chosen: str) -> No
 
 
 def test_why_label_studio_refuses_is_told_until_it_no_longer_does(redis: Redis) -> None:
-    project = Project("v1", {"v1": 10, "v2": 10}, away=True)
+    project = Project("v1", {"v1": 10, "v2": 10}, refuses=403)
     follower = showing(redis, project)
     told: Any = follower.follow_all()[PROJECT]
     assert "403" in told
     assert Troubles(redis).all() == {"3": told}
-    project.away = False
+    project.refuses = 0
     follower.follow_all()
     assert project.shown == "v2"
+    assert Troubles(redis).all() == {}
+
+
+def test_a_project_that_was_deleted_is_forgotten(redis: Redis) -> None:
+    follower = showing(redis, Project("v1", {}, refuses=404))
+    assert follower.follow_all() == {PROJECT: "is gone"}
+    assert follower.follow_all() == {}
     assert Troubles(redis).all() == {}

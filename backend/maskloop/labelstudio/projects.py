@@ -34,6 +34,11 @@ class Projects:
             known: Any = self._redis.smembers(KNOWN)
         return sorted(int(project) for project in known)
 
+    def forget(self, project: int) -> None:
+        """Until it is set up again."""
+        with reaching_redis():
+            self._redis.srem(KNOWN, str(project))
+
     def extra_params(self, project: int) -> Json | None:
         """What the user wrote into the backend's settings in Label Studio."""
         with reaching_redis():

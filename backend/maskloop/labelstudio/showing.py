@@ -20,12 +20,13 @@ from redis import Redis
 from maskloop.dispatch.queues import reaching_redis
 from maskloop.errors import LabelStudioError, MaskloopError
 from maskloop.labelstudio.ahead import UNCERTAINTY
-from maskloop.labelstudio.api import LabelStudioApi
+from maskloop.labelstudio.api import LabelStudioApi, Refused
 from maskloop.labelstudio.ledger import Ledger, Tally
 from maskloop.labelstudio.projects import Projects
 
 Json = dict[str, Any]
 KEY = "maskloop:not-shown"
+GONE = 404
 PAUSE = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 """Seconds between looks at a project in which nothing was promoted or predicted meanwhile."""
@@ -40,6 +41,7 @@ class Found(Enum):
     OTHER = "shows no predictions of maskloop"
     AS_OPENED = "gets predictions as tasks are opened, until all have one"
     UNDER_WAY = "shows it when the predictions under way are there"
+    GONE = "is gone"
     MISSING = "shows it once it has predictions of it: retrieve them there"
 
 
@@ -133,6 +135,10 @@ class Showing:
         try:
             found = self._follow(project, version, tally)
         except LabelStudioError as error:
+            if isinstance(error, Refused) and error.status == GONE:
+                self._projects.forget(project)
+                self._troubles.note(project, "")
+                return Found.GONE
             reason = f"Project {project} doesn't show the predictions of {version}: {error}"
             if self._troubles.all().get(str(project)) != reason:
                 log.warning("%s", reason)
