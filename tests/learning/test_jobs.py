@@ -20,7 +20,7 @@ from maskloop.sam.values import Embedding, Image, ImageSize
 
 PROJECT = {"id": 7, "parsed_label_config": {"brush": {"inputs": [{"value": "photo"}], "labels": ["Dog"]}}}
 TASKS = range(1, 9)  # tasks 2, 3 and 8 are held out
-SETTINGS = TrainingSettings(epochs=1, refining_share=0.0, mirrored=False)
+SETTINGS = TrainingSettings(epochs=1, refining_share=0.0, views=1, prompts_per_step=1)
 
 
 class Told:

@@ -35,6 +35,23 @@ def test_a_closer_mask_costs_less() -> None:
     assert costs == sorted(costs)
 
 
+def test_following_the_loss_leads_from_a_wrong_mask_to_the_target() -> None:
+    logits = (torch.roll(PERFECT, 30, dims=3) / 10).requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.5)
+    for _ in range(20):
+        optimizer.zero_grad()
+        mask_loss(logits, TARGET, INSIDE).sum().backward()
+        optimizer.step()
+    assert true_iou(logits, TARGET, INSIDE).item() > 0.95
+
+
+def test_a_half_covered_pixel_wants_to_be_half_sure() -> None:
+    soft = TARGET * 0.5
+    costs = {chance: mask_loss(torch.full_like(PERFECT, chance).logit() - (1 - TARGET) * 40, soft, INSIDE).item()
+             for chance in (0.3, 0.5, 0.7)}  # fmt: skip
+    assert min(costs, key=lambda chance: costs[chance]) == 0.5
+
+
 def test_only_the_teachers_own_answer_is_no_divergence() -> None:
     teacher = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     assert divergence(teacher, teacher, INSIDE) == pytest.approx(torch.zeros(2, 3), abs=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 from maskloop.cli.models import open_registry
 from maskloop.engines.base import Engine
 from maskloop.engines.runtime import available_threads, keep_memory
-from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
+from maskloop.inference import open_segmenter
+from maskloop.learning.candidate import judge, make_candidate, prepare
 from maskloop.learning.dataset import describe, from_coco, split
 from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL
@@ -35,7 +37,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal 
 HoldOut = Annotated[
     float, typer.Option(min=0, max=0.9, help="Share of the photos to keep back for the gate; 0 learns from all.")
 ]
-Mirrored = Annotated[bool, typer.Option(help="Learn from each photo's mirror image too.")]
+Views = Annotated[
+    int, typer.Option(min=1, help="Learn from so many looks at each photo: itself, and parts of it, some mirrored.")
+]
 DEFAULT = TrainingSettings()
 
 
@@ -51,7 +55,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         epochs: Epochs = DEFAULT.epochs,
         seed: Seed = DEFAULT.seed,
         hold_out: HoldOut = 0.0,
-        mirrored: Mirrored = DEFAULT.mirrored,
+        views: Views = DEFAULT.views,
     ) -> None:
         """Train a version of the model from a COCO file. Run again after an interruption, it goes on where it was."""
         settings, console = Settings(), Console(stderr=True)
@@ -61,9 +65,10 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         learn, keep = split(from_coco(images, annotations, chosen), hold_out)
         torch.set_num_threads(settings.threads or available_threads())
         keep_memory()
-        how = TrainingSettings(epochs=epochs, seed=seed, mirrored=mirrored)
-        encode = encoder(make_engine(OFFICIAL, None))
-        prepared = prepare(track(learn, "Photos", console=console), encode, how)
+        how = TrainingSettings(epochs=epochs, seed=seed, views=views)
+        folder = registry.checkpoint(name).parent
+        encode = open_segmenter(make_engine(OFFICIAL, None), settings, model=OFFICIAL).embedding_of
+        prepared = prepare(learn, encode, how, folder, partial(track, description="Photos", console=console))
         for photo, problem in prepared.problems.items():
             console.print(f"{photo} is left out: {problem}", style="yellow", markup=False)
         data = describe(str(annotations), prepared.photos)
@@ -87,10 +92,6 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
             typer.echo(judge(registry, name, held_out, general).reason)
 
     return run
-
-
-def encoder(engine: Engine) -> Encode:
-    return lambda image: engine.encode([image])[0]
 
 
 class Bar:

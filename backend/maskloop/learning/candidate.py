@@ -14,11 +14,15 @@ from maskloop.learning import gate, simulated
 from maskloop.learning.dataset import ReviewedPhoto, describe, views
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
 from maskloop.learning.samples import Sample
+from maskloop.learning.shelf import Shelf
 from maskloop.learning.training import Progress, TrainingSettings, train
 from maskloop.sam.network import load_model
 from maskloop.sam.values import Embedding, Image
 
 log = logging.getLogger(__name__)
+
+MOST_VIEWS = 4096
+"""Of all photos together, 2 MiB of disk each; with more photos than these there is one of each."""
 
 Encode = Callable[[Image], Embedding]
 
@@ -31,12 +35,23 @@ class Prepared(NamedTuple):
     problems: dict[str, str]
 
 
-def prepare(photos: Iterable[ReviewedPhoto], encode: Encode, settings: TrainingSettings) -> Prepared:
-    """Read and encode; what fails is recorded and left out."""
-    found = Prepared([], [], {})
-    for photo in photos:
+Watch = Callable[[Sequence[ReviewedPhoto]], Iterable[ReviewedPhoto]]
+"""Gives the photos one by one, and may tell somebody or raise in between."""
+
+
+def prepare(
+    photos: Sequence[ReviewedPhoto], encode: Encode, settings: TrainingSettings, folder: Path, watch: Watch = iter
+) -> Prepared:
+    """Read and encode; what fails is recorded and left out. folder: on the disk that keeps embeddings meanwhile."""
+    found, shelf = Prepared([], [], {}), Shelf(folder)
+    count = max(1, min(settings.views, MOST_VIEWS // max(1, len(photos))))
+
+    def kept(image: Image) -> Embedding:
+        return shelf.put(encode(image))
+
+    for photo in watch(photos):
         try:
-            prepared = views(photo, encode, mirrored=settings.mirrored, seed=settings.seed)
+            prepared = views(photo, kept, count, settings.seed)
         except MaskloopError as error:
             log.warning("%s is left out: %s", photo.name, error)
             found.problems[photo.name] = str(error)

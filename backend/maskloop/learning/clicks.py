@@ -18,11 +18,11 @@ from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, ImageSize
 STRIDE = IMAGE_SIDE // LOGITS_SIDE
 MOST_PLACES = 256
 """Places kept of one object to click on."""
-DEEPEST = 0.3
+DEEPEST = 0.5
 """Share of first clicks that go to the deepest point: people aim for the middle."""
 DEPTH_POWER = 1.5
 """How strongly the other first clicks prefer what lies deep inside."""
-BOX_JITTER = 0.03
+BOX_JITTER = 0.015
 """Deviation of a drawn box's sides, as a share of its own."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from maskloop.errors import BadRequest
 from maskloop.evaluation import coco
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.geometry import boxes
+from maskloop.learning.looks import looks
 from maskloop.learning.registry import TrainingData
 from maskloop.learning.samples import Sample, prepare
 from maskloop.sam.values import Embedding, Image
@@ -88,10 +90,11 @@ def describe(source: str, photos: Sequence[ReviewedPhoto]) -> TrainingData:
     )
 
 
-def views(photo: ReviewedPhoto, encode: Callable[[Image], Embedding], *, mirrored: bool, seed: int) -> list[Sample]:
-    """The photo as it is and, if ``mirrored``, left to right too, each with its objects. Raises what reading raises."""
+def views(photo: ReviewedPhoto, encode: Callable[[Image], Embedding], count: int, seed: int) -> list[Sample]:
+    """``count`` looks at the photo, the first of them the photo itself, each with its objects: see ``looks``.
+
+    What is seen depends on the seed, the photo's name and its objects. Raises what reading raises.
+    """
     image, masks = photo.read(), [one.mask for one in photo.objects]
-    found = [prepare(encode(image), masks, seed)]
-    if mirrored:
-        found.append(prepare(encode(np.ascontiguousarray(image[:, ::-1])), [mask[:, ::-1] for mask in masks], seed))
-    return found
+    own = zlib.crc32(f"{seed} {photo.name}".encode())
+    return [prepare(encode(look.image), look.masks, own) for look in looks(image, masks, count, own)]

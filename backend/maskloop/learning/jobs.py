@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -105,7 +106,8 @@ class Trainer:
 
     def _train(self, name: str, project: int, learn: Sequence[ReviewedPhoto], context: Context) -> dict[str, str]:
         """Register the version; gives the photos that couldn't be used."""
-        prepared = prepare(self._watched(learn, context), self._encode, self._settings)
+        checkpoint, watch = self._registry.checkpoint(name), partial(self._watched, context=context)
+        prepared = prepare(learn, self._encode, self._settings, checkpoint.parent, watch)
 
         def on_progress(step: Progress) -> None:
             context.check()
@@ -119,7 +121,7 @@ class Trainer:
             source(project),
             self._settings,
             on_progress=on_progress,
-            checkpoint=self._registry.checkpoint(name),
+            checkpoint=checkpoint,
         )
         return prepared.problems
 

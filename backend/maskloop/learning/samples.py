@@ -42,7 +42,7 @@ class Sample:
 
     def features(self) -> Tensor:
         """float32 (4096, 256)."""
-        return torch.from_numpy(self.embedding.features).float().flatten(1).T.contiguous()
+        return torch.from_numpy(self.embedding.features.astype(np.float32)).flatten(1).T.contiguous()
 
     def inside(self) -> Tensor:
         """float32 (256, 256): the share of each pixel of the logits that lies in the image."""

@@ -39,25 +39,26 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     seed: int = 0
-    epochs: int = Field(6, gt=0)
-    learning_rate: float = Field(1e-4, gt=0)
+    epochs: int = Field(8, gt=0)
+    learning_rate: float = Field(1.5e-4, gt=0)
     warmup_steps: int = Field(20, ge=0)
-    prompts_per_step: int = Field(8, gt=0)
-    average: float = Field(0.98, ge=0, lt=1)
+    prompts_per_step: int = Field(16, gt=0)
+    """At least, from several photos: the objects of one alone pull the model to and fro."""
+    average: float = Field(0.97, ge=0, lt=1)
     """Of the weights over the steps (exponential); the averaged ones are the result."""
     box_share: float = Field(0.2, ge=0, le=1)
     """Prompts that are a box, among first prompts."""
-    refining_share: float = Field(0.25, ge=0, le=1)
-    """Steps that are about a second to fifth click on a mask that isn't right yet."""
+    refining_share: float = Field(0.08, ge=0, le=1)
+    """Shares of steps that are about a second to fifth click on a mask that isn't right yet."""
     most_clicks: int = Field(5, ge=2)
     temperature: float = Field(0.1, gt=0)
     """Of scores, when they are read as the chance to be chosen."""
     choice_weight: float = Field(1.0, ge=0)
-    distilling_share: float = Field(0.25, ge=0, le=1)
-    """Steps on which the official model is asked too."""
+    distilling_share: float = Field(0.1, ge=0, le=1)
+    """Shares of steps on which the official model is asked too."""
     distillation_weight: float = Field(1.0, ge=0)
-    mirrored: bool = True
-    """Learn from each photo's mirror image too; costs a second embedding of each."""
+    views: int = Field(4, ge=1)
+    """Looks at each photo: as it is, mirrored, and parts of it; each costs an embedding."""
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
 
 
@@ -93,37 +94,55 @@ def train(
     run = Run(model, teacher, settings, steps=count_steps(samples, settings))
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoint)
-    for number, (sample, chosen) in enumerate(batches(samples, settings)):
+    for number, lessons in enumerate(batches(samples, settings)):
         if number < run.done:
             continue
-        loss = run.step(sample, chosen)
+        loss = run.step(lessons)
         on_progress(Progress(run.done, run.steps, loss))
         if checkpoint is not None and run.done % CHECKPOINT_STEPS == 0:
             run.save(checkpoint)
     return run.result()
 
 
-CHECKPOINT_STEPS = 50
+CHECKPOINT_STEPS = 25
+PROMPTS_AT_ONCE = 8
+"""On one photo; more take memory and save no time."""
+
+
+class Lesson(NamedTuple):
+    """Some objects on one view of a photo."""
+
+    sample: Sample
+    targets: Sequence[Target]
 
 
 def count_steps(samples: Sequence[Sequence[Sample]], settings: TrainingSettings) -> int:
     return sum(1 for _ in batches(samples, settings))
 
 
-def batches(
-    samples: Sequence[Sequence[Sample]], settings: TrainingSettings
-) -> Iterator[tuple[Sample, Sequence[Target]]]:
-    """What each step learns from: some of the objects on one view of a photo."""
+def batches(samples: Sequence[Sequence[Sample]], settings: TrainingSettings) -> Iterator[Sequence[Lesson]]:
+    """What each step learns from. An epoch sees one view of each photo and all its objects there once."""
+    at_once = min(PROMPTS_AT_ONCE, settings.prompts_per_step)
     for epoch in range(settings.epochs):
         chance = np.random.default_rng([settings.seed, epoch])
-        steps: list[tuple[Sample, Sequence[Target]]] = []
+        lessons: list[Lesson] = []
         for views in samples:
-            sample = views[int(chance.integers(len(views)))]
+            sample = views[max(0, int(chance.integers(-1, len(views))))]  # the photo itself twice as often as others
             order = chance.permutation(len(sample.targets))
-            for start in range(0, len(order), settings.prompts_per_step):
-                chosen = order[start : start + settings.prompts_per_step]
-                steps.append((sample, [sample.targets[index] for index in chosen]))
-        yield from (steps[index] for index in chance.permutation(len(steps)))
+            for start in range(0, len(order), at_once):
+                lessons.append(Lesson(sample, [sample.targets[index] for index in order[start : start + at_once]]))
+        step: list[Lesson] = []
+        for index in chance.permutation(len(lessons)):
+            step.append(lessons[index])
+            if prompts(step) >= settings.prompts_per_step:
+                yield step
+                step = []
+        if step:
+            yield step
+
+
+def prompts(lessons: Sequence[Lesson]) -> int:
+    return sum(len(lesson.targets) for lesson in lessons)
 
 
 class Run:
@@ -133,34 +152,35 @@ class Run:
         self.settings, self.steps, self.done = settings, steps, 0
         self.model = model
         self.trained = [*model.mask_decoder.requires_grad_(True).parameters()]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=0.0, fused=True)
         self.average = deepcopy(model.mask_decoder.state_dict())
         self.dtype = precision(settings.precision)
         with torch.no_grad():
             self.grid = model.prompt_encoder.grid().to(self.dtype)
             self.official = parameters(teacher, self.dtype)
 
-    def step(self, sample: Sample, targets: Sequence[Target]) -> float:
-        """Learn from some objects of one photo; gives the loss of one."""
+    def step(self, lessons: Sequence[Lesson]) -> float:
+        """Learn from some objects of some photos; gives the mean loss of one."""
         chance = np.random.default_rng([self.settings.seed, 1 << 32, self.done])
-        view = View(
-            sample.features(),
-            sample.inside(),
-            torch.from_numpy(np.stack([target.mask() for target in targets])),
-        )
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.pace()
-        if chance.random() < self.settings.refining_share:
-            loss = self.refining_loss(view, targets, chance)
-        else:
-            loss = self.first_loss(view, targets, chance)
-        (loss / len(targets)).backward()  # type: ignore[no-untyped-call]
+        losses = [self.learn(lesson, 1 / prompts(lessons), chance) for lesson in lessons]
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.done += 1
         self.take_average()
-        return float(loss.detach()) / len(targets)
+        return sum(losses)
+
+    def learn(self, lesson: Lesson, weight: float, chance: np.random.Generator) -> float:
+        """Add what one photo's objects want to the gradient; gives their weighted loss."""
+        sample, targets = lesson
+        masks = torch.from_numpy(np.stack([target.mask() for target in targets]))
+        view = View(sample.features(), sample.inside(), masks)
+        refining = chance.random() < self.settings.refining_share
+        loss = weight * (self.refining_loss if refining else self.first_loss)(view, targets, chance)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
     def first_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
         """Of one click or a box on each object."""
@@ -280,7 +300,7 @@ class Run:
 
 
 class View(NamedTuple):
-    """One step's photo. features: (4096, 256); inside: (256, 256); targets: (N, 256, 256), between 0 and 1."""
+    """One lesson's photo. features: (4096, 256); inside: (256, 256); targets: (N, 256, 256), between 0 and 1."""
 
     features: Tensor
     inside: Tensor
