@@ -145,9 +145,7 @@ def decide(candidate: Figures, served: Figures, general: tuple[Agreement, Agreem
         now, official = general
         of_click = float(now.click.mean() - official.click.mean())
         of_box = float(now.box.mean() - official.box.mean())
-        found += (
-            f"; on {len(now.box)} general ones, against the official: click {of_click:+.3f}, box {of_box:+.3f}"
-        )
+        found += f"; on {len(now.box)} general ones, against the official: click {of_click:+.3f}, box {of_box:+.3f}"
         if min(of_click, of_box) < -GENERAL_LOSS:
             faults.append("it forgot too much of what the official model can")
     return Decision(not faults, f"{found}. " + ("Better." if not faults else f"Refused: {'; '.join(faults)}."))
