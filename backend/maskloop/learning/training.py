@@ -48,7 +48,7 @@ class TrainingSettings(BaseModel):
     """Of the weights over the steps (exponential); the averaged ones are the result."""
     box_share: float = Field(0.2, ge=0, le=1)
     """Prompts that are a box, among first prompts."""
-    refining_share: float = Field(0.08, ge=0, le=1)
+    refining_share: float = Field(0.25, ge=0, le=1)
     """Shares of steps that are about a second to fifth click on a mask that isn't right yet."""
     most_clicks: int = Field(5, ge=2)
     temperature: float = Field(0.1, gt=0)
