@@ -51,7 +51,9 @@ def test_a_candidate_that_learned_from_shuffled_masks_is_refused(
         masks = [np.resize(one.mask, embedding.size) for one in other.objects]
         shuffled.photos.append(ReviewedPhoto(photo.name, photo.read, tuple(map(ground_truth, masks))))
         shuffled.views.append([prepare(embedding, masks, seed=0)])
-    how = TrainingSettings(epochs=2, learning_rate=2e-3, warmup_steps=0, prompts_per_step=8, average=0.5)
+    how = TrainingSettings(
+        epochs=2, learning_rate=2e-3, warmup_steps=0, prompts_per_step=8, average=0.5, official_share=0
+    )
     make_candidate(registry, "nonsense", shuffled, "shuffled", how)
     judgement = judge(registry, "nonsense", judged_by(photos), judged_by(photos))
     assert not judgement.passed

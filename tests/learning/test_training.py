@@ -71,6 +71,18 @@ def test_the_encoder_stays_so_embeddings_serve_every_version(network: MobileSam,
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
+def test_the_result_lies_on_the_way_to_the_official_weights(network: MobileSam, samples: list[list[Sample]]) -> None:
+    def taught(share: float) -> torch.Tensor:
+        settings = SETTINGS.model_copy(update={"official_share": share})
+        model = train(deepcopy(network), network, samples, settings)
+        return torch.cat([parameter.flatten() for parameter in model.mask_decoder.parameters()])
+
+    alone, half, official = (taught(share) for share in (0.0, 0.5, 1.0))
+    torch.testing.assert_close(half, (alone + official) / 2)
+    assert not torch.equal(alone, official)
+    assert torch.equal(official, torch.cat([one.flatten() for one in network.mask_decoder.parameters()]))
+
+
 def test_a_killed_run_goes_on_where_it_was(
     network: MobileSam, samples: list[list[Sample]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,7 +45,10 @@ class TrainingSettings(BaseModel):
     prompts_per_step: int = Field(16, gt=0)
     """At least, from several photos: the objects of one alone pull the model to and fro."""
     average: float = Field(0.97, ge=0, lt=1)
-    """Of the weights over the steps (exponential); the averaged ones are the result."""
+    """Of the weights over the steps (exponential)."""
+    official_share: float = Field(0.5, ge=0, le=1)
+    """Of the official weights in the result, https://arxiv.org/abs/2109.01903: what corrections and boxes could before
+    stays, for a part of what one click gained."""
     box_share: float = Field(0.2, ge=0, le=1)
     """Prompts that are a box, among first prompts."""
     refining_share: float = Field(0.25, ge=0, le=1)
@@ -154,6 +157,7 @@ class Run:
         self.trained = [*model.mask_decoder.requires_grad_(True).parameters()]
         self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=0.0, fused=True)
         self.average = deepcopy(model.mask_decoder.state_dict())
+        self.anchor = teacher.mask_decoder.state_dict()
         self.dtype = precision(settings.precision)
         with torch.no_grad():
             self.grid = model.prompt_encoder.grid().to(self.dtype)
@@ -269,8 +273,10 @@ class Run:
             self.average[name].lerp_(tensor, share)
 
     def result(self) -> MobileSam:
-        """The model with averaged weights, in eval mode."""
-        self.model.mask_decoder.load_state_dict(self.average)
+        """The model with averaged weights, on the way between them and the official ones, in eval mode."""
+        share = self.settings.official_share
+        mixed = {name: tensor.lerp(self.anchor[name], share) for name, tensor in self.average.items()}
+        self.model.mask_decoder.load_state_dict(mixed)
         return self.model.requires_grad_(False).eval()
 
     def save(self, path: Path) -> None:
