@@ -15,6 +15,10 @@ import pytest
 from label_studio_sdk.converter.brush import decode_rle
 from redis import Redis
 
+from maskloop.cli import serve
+from maskloop.dispatch.queues import QueueName
+from maskloop.settings import Settings
+
 Serve = Callable[..., Any]
 CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels>
@@ -143,3 +147,13 @@ def test_a_killed_server_leaves_no_process_behind(
 def test_a_second_server_on_the_same_data_is_refused(maskloop_serve: Serve, official_weights: Path) -> None:
     maskloop_serve(batch_workers="0", interactive_workers="1")
     assert "Another maskloop runs its Redis" in ended(maskloop_serve(wait=False))
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(8, (8, 7)), (2, (2, 1)), (1, (1, 1))])
+def test_training_leaves_a_core_to_the_clicks(
+    monkeypatch: pytest.MonkeyPatch, cores: int, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(serve, "available_threads", lambda: cores)
+    settings = Settings(redis_url="redis://localhost:6379/0")
+    click, train, _ = serve.children(settings, {QueueName.INTERACTIVE: 1, QueueName.TRAIN: 1})
+    assert tuple(int(child.env["MASKLOOP_THREADS"]) for child in (click, train)) == expected

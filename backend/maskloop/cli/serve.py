@@ -115,7 +115,8 @@ def children(settings: Settings, workers: Mapping[QueueName, int]) -> list[Child
     """The processes beside the server. The workers of one queue share the cores, the queues take turns by niceness."""
     found = []
     for queue, count in workers.items():
-        threads = settings.threads or max(1, available_threads() // max(1, count))
+        cores = available_threads() - (queue is QueueName.TRAIN)  # niceness alone doesn't keep clicks as fast
+        threads = settings.threads or max(1, cores // max(1, count))
         environment = as_environment(settings.model_copy(update={"threads": threads}))
         command = [*MASKLOOP, "worker", "--queue", queue.value]
         found += [Child(f"{queue} worker {number}", command, environment) for number in range(1, count + 1)]
