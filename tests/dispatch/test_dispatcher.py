@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -26,8 +28,8 @@ CLICKS = QueueName.INTERACTIVE
 StartWorkers = Callable[..., Supervisor]
 
 
-def click(dispatcher: Dispatcher, kind: str, payload: Json = None, *, deadline: float = 20.0, **options: str) -> Ticket:
-    return dispatcher.submit(kind, payload, queue=CLICKS, deadline=deadline, **options)  # type: ignore[arg-type]
+def click(dispatcher: Dispatcher, kind: str, payload: Json = None, *, deadline: float = 20.0, **options: Any) -> Ticket:
+    return dispatcher.submit(kind, payload, queue=CLICKS, deadline=deadline, **options)
 
 
 def occupy(dispatcher: Dispatcher, redis: Redis) -> Ticket:
@@ -89,7 +91,7 @@ def test_without_a_worker_a_click_is_told_so(dispatcher: Dispatcher, redis: Redi
 
 def test_a_click_waits_for_a_worker_that_is_on_its_way(dispatcher: Dispatcher, start_workers: StartWorkers) -> None:
     with ThreadPoolExecutor() as pool:
-        ticket = pool.submit(click, dispatcher, "echo", 1)
+        ticket = pool.submit(partial(click, dispatcher, "echo", 1, patience=20.0))
         start_workers()
         assert dispatcher.wait(ticket.result()) == 1
 

@@ -42,9 +42,6 @@ LOOK = 1.0
 PATIENCE = 15
 """Looks in a row that find nobody before waiting ends: workers may be replaced by new ones that take a while."""
 RECONNECT_PAUSE = 0.1
-REPLACEMENT = 5.0
-"""Seconds for which a job with a deadline waits for a worker to begin, up to half the time it has: the only one may
-be on its way to be replaced."""
 REPLACEMENT_PAUSE = 0.05
 RETRIES = 1
 """Times that a job is tried again after its worker died."""
@@ -120,6 +117,7 @@ class Dispatcher:
         key: str | None = None,
         on_same_key: OnSameKey = "replace",
         first: bool = False,
+        patience: float = 0.0,
     ) -> Ticket:
         """Puts a job at the end of ``queue``, or before all that wait there if ``first``.
 
@@ -128,11 +126,12 @@ class Dispatcher:
         key: of several jobs with the same key, ``replace`` keeps the newest: one that still waits ends with
             Replaced, one that runs goes on. ``join`` keeps the first: while it waits or runs, its ticket is returned
             and nothing is added.
+        patience: seconds to wait for a worker where none lives: it may be on its way to be replaced.
 
-        Raises QueueFull; QueueUnavailable when no worker listens to ``queue``, nor does soon, or the error that keeps
-        it from starting.
+        Raises QueueFull; QueueUnavailable when no worker listens to ``queue`` by then, or the error that keeps it from
+        starting.
         """
-        patience = time.monotonic() + min(REPLACEMENT, (deadline or 0) / 2)
+        end = time.monotonic() + patience
         target = self._queues[queue]
         due = None if deadline is None else time.time() + deadline
         lifetime = -1 if deadline is None else max(1, ceil(deadline))
@@ -150,7 +149,7 @@ class Dispatcher:
         ]
         with reaching_redis():
             verdict, detail = self._submit(keys=keys, args=args)
-            while verdict == b"no_worker" and not detail and time.monotonic() < patience:
+            while verdict == b"no_worker" and not detail and time.monotonic() < end:
                 time.sleep(REPLACEMENT_PAUSE)
                 verdict, detail = self._submit(keys=keys, args=args)
         if verdict == b"full":

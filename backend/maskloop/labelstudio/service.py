@@ -43,6 +43,8 @@ from maskloop.learning.store import MadePrediction, TaskToReview
 
 Json = dict[str, Any]
 KIND = "click"
+REPLACEMENT = 5.0
+"""Seconds that a click waits for a worker to be replaced, up to half the time it has."""
 LARGE = 1 << 18
 """Bytes of an event that is read in the background only; none that asks for anything is as large."""
 
@@ -232,6 +234,7 @@ class Backend:
             queue=QueueName.INTERACTIVE,
             deadline=self._patience.click,
             key=f"{request.project_id}:{task.id}:{click.key}" if click.key else None,
+            patience=min(REPLACEMENT, self._patience.click / 2),
         )
         if request.project_id is not None and task.id is not None:
             self._visits.note(Visit(request.project_id, task.id))
