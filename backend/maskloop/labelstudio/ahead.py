@@ -22,7 +22,9 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName, reaching_redis
 from maskloop.errors import MaskloopError, QueueFull, QueueUnavailable
 from maskloop.labelstudio.api import LabelStudioApi
-from maskloop.labelstudio.handlers import Segmenter, prefetch
+from maskloop.labelstudio.handlers import Segmenter, payload_of, prefetch
+from maskloop.labelstudio.options import Options
+from maskloop.labelstudio.wire import Task
 
 Json = dict[str, Any]
 KIND = "encode"
@@ -98,12 +100,7 @@ class Ahead:
         project = self._api.project(visit.project)
         tasks = list(self._following(visit, str(project["sampling"])))
         for task in reversed(tasks):  # each goes before those that wait
-            payload = {
-                "project": visit.project,
-                "task": {"id": task["id"], "data": task["data"]},
-                "label_config": project["label_config"],
-                "version": self._version(),
-            }
+            payload = payload_of(visit.project, Task.read(task), project["label_config"], Options(), self._version())
             try:
                 self._dispatcher.submit(
                     KIND,

@@ -167,17 +167,14 @@ class _Named:
 def prefetch(segmenter: Segmenter, payload: Json) -> int:
     """Encodes the images of the payload's task that aren't yet; returns how many. Raises what the image raises."""
     work = Work.read(payload)
-    tags = LabelConfig.parse(work.label_config).images.values()
-    references = [reference_of(work, text) for tag in tags for text in tag.references(work.task.data)]
-    return sum(segmenter.prefetch(reference) for reference in references)
+    return sum(segmenter.prefetch(reference) for reference in _references(work))
 
 
 def propose(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> None:
     """Makes what clicks on the payload's task are to be picked from. Raises what the image raises."""
     work = Work.read(payload)
-    for tag in LabelConfig.parse(work.label_config).images.values():
-        for text in tag.references(work.task.data):
-            segmenter.everything(reference_of(work, text), work.options.automatic_settings(automatic))
+    for reference in _references(work):
+        segmenter.everything(reference, work.options.automatic_settings(automatic))
 
 
 def prediction(result: Sequence[Region], version: str) -> Json:
@@ -189,6 +186,12 @@ def prediction(result: Sequence[Region], version: str) -> Json:
 
 def reference_of(work: Work, text: str) -> str:
     return task_reference(text, task=work.task.id, project=work.project)
+
+
+def _references(work: Work) -> list[str]:
+    """Of all images of the task."""
+    tags = LabelConfig.parse(work.label_config).images.values()
+    return [reference_of(work, text) for tag in tags for text in tag.references(work.task.data)]
 
 
 def _picked(picker: Picker, wanted: Click) -> list[Mask]:
