@@ -100,7 +100,13 @@ class Ahead:
         project = self._api.project(visit.project)
         tasks = list(self._following(visit, str(project["sampling"])))
         for task in reversed(tasks):  # each goes before those that wait
-            payload = payload_of(visit.project, Task.read(task), project["label_config"], Options(), self._version())
+            payload = payload_of(
+                visit.project,
+                Task(id=task["id"], data=task["data"]),
+                project["label_config"],
+                Options(),
+                self._version(),
+            )
             try:
                 self._dispatcher.submit(
                     KIND,
