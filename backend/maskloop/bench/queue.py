@@ -28,7 +28,10 @@ def echoes(directory: Path) -> Iterator[Callable[[object], float]]:
 
         def there_and_back(value: object) -> float:
             def send() -> None:
-                dispatcher.wait(dispatcher.submit(KIND, value, queue=QueueName.INTERACTIVE, deadline=START_LIMIT))
+                ticket = dispatcher.submit(
+                    KIND, value, queue=QueueName.INTERACTIVE, deadline=START_LIMIT, patience=START_LIMIT
+                )
+                dispatcher.wait(ticket)
 
             return timed(send)
 
