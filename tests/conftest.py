@@ -38,8 +38,6 @@ from maskloop.weights import verified_path
 hypothesis_settings.register_profile("maskloop", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("maskloop")
 
-WORKER = Path(__file__).parent / "dispatch" / "worker_process.py"
-
 
 @pytest.fixture(scope="session")
 def missing() -> Callable[[str], NoReturn]:
@@ -99,15 +97,21 @@ def dispatcher(redis: Redis, redis_server: str) -> Dispatcher:
     return Dispatcher(connect(redis_server), {QueueName.INTERACTIVE: 8})
 
 
+@pytest.fixture(scope="session")
+def worker_script() -> Path:
+    """Runs a worker whose handlers do what tests need: ``worker_process.py REDIS_URL QUEUE [BUILD]``."""
+    return Path(__file__).parent / "dispatch" / "worker_process.py"
+
+
 @pytest.fixture
-def start_workers(redis: Redis, redis_server: str) -> Iterator[Callable[..., Supervisor]]:
+def start_workers(redis: Redis, redis_server: str, worker_script: Path) -> Iterator[Callable[..., Supervisor]]:
     """Starts ``count`` supervised worker processes, by default one for clicks, and waits until they are there."""
     with ExitStack() as stack:
 
         def start(
             count: int = 1, queue: QueueName = QueueName.INTERACTIVE, build: str = "quick", *, wait: bool = True
         ) -> Supervisor:
-            command = [sys.executable, str(WORKER), redis_server, queue, build]
+            command = [sys.executable, str(worker_script), redis_server, queue, build]
             children = [Child(f"{queue}-{number}", command) for number in range(count)]
             supervisor = stack.enter_context(
                 Supervisor(children, grace=5, on_death=lambda pid: declare_dead(redis, pid))

@@ -3,7 +3,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -11,7 +15,8 @@ from redis import Redis
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import WorkerLost
 from maskloop.dispatch.overview import overview
-from maskloop.dispatch.queues import JobQueue, QueueName
+from maskloop.dispatch.private_redis import PrivateRedis
+from maskloop.dispatch.queues import JobQueue, QueueName, connect
 from maskloop.dispatch.supervisor import Supervisor
 
 CLICKS = QueueName.INTERACTIVE
@@ -63,6 +68,22 @@ def test_a_long_job_survives_the_stop_of_its_worker(
     redis.rpush("step", *range(40))
     assert dispatcher.wait(ticket, timeout=30) == 40
     assert supervisor.deaths == 3
+
+
+def test_a_worker_whose_redis_is_gone_ends_when_told_to(
+    worker_script: Path, tmp_path: Path, until: Callable[..., None]
+) -> None:
+    with ExitStack() as stack:
+        with PrivateRedis(tmp_path) as server:
+            command = [sys.executable, str(worker_script), server.url, CLICKS]
+            worker = stack.enter_context(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+            stack.callback(worker.kill)
+            with connect(server.url) as redis:
+                until(lambda: any(one.state == "idle" for one in overview(redis)[CLICKS].workers))
+        assert worker.stderr
+        assert any("could not connect to Redis" in line for line in worker.stderr)
+        worker.terminate()
+        assert worker.wait(10) == 0
 
 
 def test_a_job_that_kills_its_worker_is_tried_twice_and_no_more(

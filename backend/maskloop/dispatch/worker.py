@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +26,7 @@ from rq import Queue, Retry, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.utils import get_version
+from rq.worker import WorkerStatus
 
 from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.executor import Executor, Service, unexpected
@@ -38,6 +41,8 @@ BEAT = 1.0
 """Seconds between signs of life."""
 FAILURE_TTL = 60
 RECONNECT_PAUSE = 1.0
+TWICE = 1.0
+"""Seconds within which a second signal is the first one again: a terminal's, and a supervisor's."""
 RESTART = 60.0
 """Seconds that a restart of Redis may take before a finished job's result is given up."""
 OLDEST_REDIS = (6, 2, 0)
@@ -58,6 +63,7 @@ def run_worker(redis: Redis, queue: QueueName, build: Callable[[], Service]) -> 
         if get_version(redis) < OLDEST_REDIS:
             raise QueueUnavailable("Redis is older than 6.2.", "Upgrade it, or use the private one.")
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
+    stop = _Stop()
     executor: Executor | None = None
 
     def prepared() -> Executor:
@@ -65,17 +71,39 @@ def run_worker(redis: Redis, queue: QueueName, build: Callable[[], Service]) -> 
         executor = executor or Executor(build())
         return executor
 
-    while True:
-        try:
-            worker = _Worker(JobQueue(queue, redis), prepared)
-            worker.work()
-            if worker.asked_to_stop:
+    with suppress(StopRequested):
+        while not stop.asked:
+            try:
+                _Worker(JobQueue(queue, redis), prepared, stop).work()
+            except RedisError as error:
+                log.warning("Redis is away: %s", error)
+            if not stop.asked:
+                time.sleep(RECONNECT_PAUSE)
+
+
+class _Stop:
+    """SIGTERM and SIGINT, for a process that is one worker after another: each is a new one once Redis is back."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._since = 0.0
+        self._worker: _Worker | None = None
+
+    def reach(self, worker: _Worker) -> None:
+        self._worker = worker
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        """Asks nothing of Redis, which may be away. Asked again later, it stops in the middle of a job."""
+        if self.asked:
+            if time.monotonic() - self._since < TWICE:
                 return
-        except StopRequested:
-            return
-        except RedisError as error:
-            log.warning("Redis is away: %s", error)
-        time.sleep(RECONNECT_PAUSE)
+            raise SystemExit
+        self.asked, self._since = True, time.monotonic()
+        assert self._worker
+        if self._worker.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
 
 
 class _Job(Job):
@@ -101,7 +129,8 @@ class _Worker(SimpleWorker):
     log_result_lifespan = False
     max_connection_wait_time = RECONNECT_PAUSE
 
-    def __init__(self, queue: JobQueue, prepare: Callable[[], Executor]) -> None:
+    def __init__(self, queue: JobQueue, prepare: Callable[[], Executor], stop: _Stop) -> None:
+        self._stop = stop
         super().__init__(
             [queue],
             name=worker_name(queue.name, os.getpid()),
@@ -116,8 +145,16 @@ class _Worker(SimpleWorker):
         self._maintenance = Maintenance(queue, BEAT)
 
     @property
-    def asked_to_stop(self) -> bool:
-        return self._shutdown_requested_date is not None
+    def _stop_requested(self) -> bool:
+        """Looked at by RQ before each job."""
+        return self._stop.asked
+
+    @_stop_requested.setter
+    def _stop_requested(self, _: bool) -> None:
+        """RQ's own signal handlers, not in use, would set it."""
+
+    def _install_signal_handlers(self) -> None:
+        self._stop.reach(self)
 
     def bootstrap(self, *_args: Any, **_options: Any) -> None:
         self.register_birth()
@@ -143,14 +180,14 @@ class _Worker(SimpleWorker):
         return super().perform_job(job, queue)
 
     def handle_job_success(self, *args: Any, **options: Any) -> None:
-        """A result is worth waiting for a Redis that is being restarted."""
+        """A result is worth waiting for a Redis that is being restarted, unless the worker has to stop."""
         end = time.monotonic() + RESTART
         while True:
             try:
                 super().handle_job_success(*args, **options)
                 return
             except RedisError as error:
-                if time.monotonic() > end:
+                if self._stop.asked or time.monotonic() > end:
                     raise
                 log.warning("Redis is away, so a result waits: %s", error)
                 time.sleep(RECONNECT_PAUSE)
@@ -158,7 +195,7 @@ class _Worker(SimpleWorker):
     def _run(self, job: _Job) -> bytes | Retry:
         payload, due = job.args
         assert self._executor
-        context = JobContext(self.connection, job.id, due, lambda: self.asked_to_stop)
+        context = JobContext(self.connection, job.id, due, lambda: self._stop.asked)
         waited = (datetime.now(UTC) - job.enqueued_at).total_seconds() if job.enqueued_at else 0.0
         return self._executor(job.func_name or "", payload, context, waited)
 
