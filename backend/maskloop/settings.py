@@ -80,7 +80,9 @@ class Settings(BaseSettings):
     engine: Literal["auto", "torch-cuda", "torch-cpu", "openvino"] = Field(
         "auto", description="What runs the network; `auto` takes the fastest that this machine has."
     )
-    threads: int = Field(0, ge=0, description="CPU threads of one worker's engine; 0 shares the cores among workers.")
+    threads: int = Field(
+        0, ge=0, description="CPU threads of one worker's engine; 0: all cores for clicks, shared among other workers."
+    )
     memory_cache_bytes: int = Field(192 << 20, ge=0, description="Embeddings kept in each worker's memory.")
     shared_cache_bytes: int = Field(8 << 30, ge=0, description="Embeddings kept on disk for all workers.")
     shared_cache_redis_url: str | None = Field(

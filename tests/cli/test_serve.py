@@ -149,11 +149,12 @@ def test_a_second_server_on_the_same_data_is_refused(maskloop_serve: Serve, offi
     assert "Another maskloop runs its Redis" in ended(maskloop_serve(wait=False))
 
 
-@pytest.mark.parametrize(("cores", "expected"), [(8, (8, 7)), (2, (2, 1)), (1, (1, 1))])
-def test_training_leaves_a_core_to_the_clicks(
-    monkeypatch: pytest.MonkeyPatch, cores: int, expected: tuple[int, int]
+@pytest.mark.parametrize(("cores", "expected"), [(8, (8, 8, 4, 4, 7)), (2, (2, 2, 1, 1, 1)), (1, (1, 1, 1, 1, 1))])
+def test_each_click_may_use_all_cores_batches_share_them_and_training_leaves_one(
+    monkeypatch: pytest.MonkeyPatch, cores: int, expected: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr(serve, "available_threads", lambda: cores)
     settings = Settings(redis_url="redis://localhost:6379/0")
-    click, train, _ = serve.children(settings, {QueueName.INTERACTIVE: 1, QueueName.TRAIN: 1})
-    assert tuple(int(child.env["MASKLOOP_THREADS"]) for child in (click, train)) == expected
+    workers = {QueueName.INTERACTIVE: 2, QueueName.BATCH: 2, QueueName.TRAIN: 1}
+    *children, _ = serve.children(settings, workers)
+    assert tuple(int(child.env["MASKLOOP_THREADS"]) for child in children) == expected

@@ -1,17 +1,22 @@
 """What a worker makes of a click, and of a whole task."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from labelstudio.discs import EMPTY, EVERYTHING, HEIGHT, MISSING, PHOTO, WIDTH, DiscSegmenter, box, disc, point, task
+from maskloop.engines.choose import choose_engine
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable
 from maskloop.geometry import label_studio_rle, masks
+from maskloop.inference import open_segmenter
 from maskloop.labelstudio.handlers import UNPROPOSED, NothingFound, click, payload_of, pre_annotate, propose
 from maskloop.labelstudio.options import Options
+from maskloop.labelstudio.rehearsal import rehearsal
 from maskloop.labelstudio.wire import Context, Task
 from maskloop.sam.automatic import AutomaticSettings
+from maskloop.settings import Settings
 
 
 @pytest.fixture
@@ -233,3 +238,12 @@ def test_a_task_without_its_image_is_told(segmenter: DiscSegmenter) -> None:
 def test_a_label_without_a_control_is_told(segmenter: DiscSegmenter) -> None:
     with pytest.raises(BadLabelConfig, match="'Bird'"):
         click(segmenter, asked(box(1, 1, 9, 9, label="Bird"), outputs=["brush"]))
+
+
+@pytest.mark.weights
+def test_a_worker_rehearses_a_click_that_gives_every_kind_of_region(official_weights: Path, tmp_path: Path) -> None:
+    """So that the first click of a person finds all of it ready."""
+    settings = Settings(weights_dir=official_weights.parent, data_dir=tmp_path)
+    segmenter = open_segmenter(choose_engine(official_weights, "torch"), settings, model="model-1")
+    made = click(segmenter, rehearsal("model-1"))
+    assert {region["type"] for region in made["result"]} == {"brushlabels", "rectanglelabels", "polygonlabels"}

@@ -112,11 +112,13 @@ def workers_wanted(settings: Settings) -> dict[QueueName, int]:
 
 
 def children(settings: Settings, workers: Mapping[QueueName, int]) -> list[Child]:
-    """The processes beside the server. The workers of one queue share the cores, the queues take turns by niceness."""
+    """The processes beside the server. Clicks seldom come together, so each of their workers may use all cores; the
+    workers of another queue share them. The queues take turns by niceness."""
     found = []
     for queue, count in workers.items():
         cores = available_threads() - (queue is QueueName.TRAIN)  # niceness alone doesn't keep clicks as fast
-        threads = settings.threads or max(1, cores // max(1, count))
+        share = cores if queue is QueueName.INTERACTIVE else cores // max(1, count)
+        threads = settings.threads or max(1, share)
         environment = as_environment(settings.model_copy(update={"threads": threads}))
         command = [*MASKLOOP, "worker", "--queue", queue.value]
         found += [Child(f"{queue} worker {number}", command, environment) for number in range(1, count + 1)]

@@ -37,6 +37,8 @@ PAUSE = 1
 """Seconds that one wait for a visit takes: less than a command to Redis may block."""
 STAY = 30.0
 """Seconds for which a visit of the same place tells nothing new."""
+GIVE_WAY = 0.5
+"""Seconds left to the very click that told of the visit."""
 UNIFORM = "Uniform sampling"
 UNCERTAINTY = "Uncertainty sampling"
 
@@ -87,7 +89,7 @@ class Ahead:
         while not stop.is_set():
             try:
                 visit = self._visits.next()
-                if visit and self._is_news(visit):
+                if visit and self._is_news(visit) and not stop.wait(GIVE_WAY):
                     self.encode_after(visit)
             except QueueUnavailable as error:
                 log.info("Nothing is encoded ahead now: %s", error)
