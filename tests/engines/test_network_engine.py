@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.network_engine import NetworkEngine
+from maskloop.sam.preprocess import FRAMES
 from maskloop.sam.prompts import PromptBatch
 from maskloop.sam.values import Embedding, Image, ImageSize, Prompt
 
@@ -18,13 +19,14 @@ class Echo(NetworkEngine):
     """Logits and scores tell the prompt; features tell the image. Memory holds ``room`` at once."""
 
     def __init__(self, room: int = 1000) -> None:
-        super().__init__("echo", "0", images_at_once=16, prompts_at_once=16)
+        super().__init__("echo", "0", images_at_once=16, prompts_at_once=16, frames=FRAMES)
         self.room = room
 
-    def run_encoder(self, squares: NDArray[np.float32]) -> NDArray[np.float16]:
-        self.need(len(squares))
-        brightness = squares[:, 0, 0, 0]
-        return np.broadcast_to(brightness[:, None, None, None], (len(squares), 256, 64, 64)).astype(np.float16)
+    def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
+        count, height, width, _ = framed.shape
+        self.need(count)
+        brightness = framed[:, :1, :1, :1]
+        return np.broadcast_to(brightness, (count, 256, height // 16, width // 16)).astype(np.float16)
 
     def run_decoder(
         self, features: NDArray[np.float16], batch: PromptBatch
@@ -71,6 +73,17 @@ def test_images_come_back_in_order_with_their_sizes(room: int) -> None:
     brightness = [float(embedding.features[0, 0, 0]) for embedding in embeddings]
     assert brightness == sorted(brightness)
     assert len(set(brightness)) == len(images)
+
+
+@pytest.mark.parametrize(("shape", "framed"), [((30, 60), (49, 64)), ((60, 30), (64, 49)), ((50, 50), (64, 64))])
+def test_outside_of_its_frame_an_embedding_is_that_of_no_image(shape: tuple[int, int], framed: tuple[int, int]) -> None:
+    engine = Echo()
+    (embedding,) = engine.encode([np.full((*shape, 3), 200, np.uint8)])
+    assert embedding.features.shape == (256, 64, 64)
+    inside = np.zeros((64, 64), bool)
+    inside[: framed[0], : framed[1]] = True
+    assert (embedding.features[:, inside] > 0).all()
+    assert np.array_equal(embedding.features[:, ~inside], engine.blank[:, ~inside])
 
 
 @pytest.mark.parametrize("room", [1000, 3])

@@ -12,12 +12,13 @@ from maskloop.engines.gate import probe
 from maskloop.engines.openvino_engine import OpenVinoEngine
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.sam.network import load_model
+from maskloop.sam.preprocess import EXACT, FRAMES
 from maskloop.sam.values import Embedding, Prompt
 
 
 @pytest.fixture(scope="module")
 def torch_engine(random_weights: Path) -> TorchEngine:
-    return TorchEngine(load_model(random_weights))
+    return TorchEngine(load_model(random_weights), frames=FRAMES)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +77,10 @@ def test_a_read_only_embedding_is_taken(openvino_engine: OpenVinoEngine, embeddi
     assert answer.logits.shape == (1, 256, 256)
 
 
-def test_engines_of_equal_precision_share_embeddings_and_others_do_not(
+def test_engines_of_equal_precision_and_frames_share_embeddings_and_others_do_not(
     torch_engine: TorchEngine, openvino_engine: OpenVinoEngine, random_weights: Path
 ) -> None:
     assert openvino_engine.identity == torch_engine.identity
-    assert TorchEngine(load_model(random_weights), "cpu", "bf16").identity != torch_engine.identity
+    model = load_model(random_weights)
+    assert TorchEngine(model, "cpu", "bf16", FRAMES).identity != torch_engine.identity
+    assert TorchEngine(model, "cpu", "fp32", EXACT).identity != torch_engine.identity

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.sam.masks import upscale
 from maskloop.sam.network import MobileSam, load_model
-from maskloop.sam.preprocess import to_squares
+from maskloop.sam.preprocess import SQUARE, to_frame
 from maskloop.sam.prompts import stack
 from maskloop.sam.values import Image, ImageSize, Prompt
 
@@ -50,7 +50,7 @@ def encoded(request: pytest.FixtureRequest, model: MobileSam, photo: Callable[[s
         image = image.transpose(1, 0, 2)
     image = np.ascontiguousarray(image.repeat(case.get("repeat", 1), 0).repeat(case.get("repeat", 1), 1))
     with torch.inference_mode():
-        features = model.image_encoder(torch.from_numpy(to_squares([image])))[0].numpy()
+        features = model.image_encoder(torch.from_numpy(to_frame(image, SQUARE)[None]))[0].numpy()
     return Encoded(request.param, ImageSize(*image.shape[:2]), features, image)
 
 
@@ -120,5 +120,5 @@ def test_a_lost_table_of_attention_biases_would_be_noticed(
         if name.endswith("attention_biases"):
             parameter.zero_()
     with torch.inference_mode():
-        features = model.image_encoder(torch.from_numpy(to_squares([photo("coffee.png")])))[0].numpy()
+        features = model.image_encoder(torch.from_numpy(to_frame(photo("coffee.png"), SQUARE)[None]))[0].numpy()
     assert np.abs(features[::8, ::4, ::4] - REFERENCE["coffee/features"]).max() > 10 * CLOSE

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskloop.sam.preprocess import DEVIATION, MEAN, resized, to_square_points, to_squares
+from maskloop.sam.preprocess import DEVIATION, FRAMES, MEAN, SQUARE, frame_of, resized, to_frame, to_square_points
 from maskloop.sam.values import ImageSize
 
 
 def to_square(image: np.ndarray) -> np.ndarray:
-    return to_squares([image])[0]
+    return to_frame(image, SQUARE)
 
 
 sizes = st.builds(ImageSize, st.integers(1, 9000), st.integers(1, 9000))
@@ -37,6 +37,22 @@ def test_colours_are_normalised_and_the_rest_is_zero(shape: tuple[int, int], ins
     assert np.array_equal(square[height - 1, width - 1], (np.array([10, 100, 250], np.float32) - MEAN) / DEVIATION)
     square[:height, :width] = 0
     assert not square.any()
+
+
+@given(sizes)
+def test_the_frame_holds_the_image_and_is_the_smallest_that_does(size: ImageSize) -> None:
+    def holds(frame: ImageSize) -> bool:
+        return all(inside <= side for inside, side in zip(resized(size), frame, strict=True))
+
+    frame = frame_of(size)
+    assert holds(frame)
+    assert np.prod(frame) == min(np.prod(other) for other in FRAMES if holds(other))
+
+
+def test_a_frame_is_cut_out_of_the_square() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (600, 800, 3), np.uint8)
+    frame = frame_of(ImageSize(600, 800))
+    assert np.array_equal(to_frame(image, frame), to_square(image)[: frame.height, : frame.width])
 
 
 def test_shrinking_is_antialiased() -> None:

@@ -21,7 +21,8 @@ from maskloop.geometry.label_studio_rle import encode as encode_rle
 from maskloop.official.process import OfficialProcess
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam
-from maskloop.sam.values import IMAGE_SIDE, Embedding, Image, Mask, Prompt
+from maskloop.sam.preprocess import frame_of
+from maskloop.sam.values import Embedding, Image, ImageSize, Mask, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ class Bench:
     # In this process, without queue or HTTP
 
     def in_process(self) -> Iterator[Row]:
-        encoder, decoder = network_work()
         path = self.photos[0]
         image = read(path)
+        encoder, decoder = network_work(image)
         (embedding,) = self.engine.encode([image])
         ours, theirs = in_turns(
             lambda: timed(lambda: self.engine.encode([image])),
@@ -110,7 +111,7 @@ class Bench:
         data_dir.mkdir()
         names = [photo.name for photo in self.photos]
         image = read(self.photos[0])
-        _, decoder = network_work()
+        _, decoder = network_work(image)
         with uploads(workspace / "uploads") as host:
             with serving(host, data_dir) as clicker:
                 yield Row("start_up", clicker.start_ms, note="`maskloop serve` until a worker holds the model")
@@ -232,10 +233,11 @@ def variation(image: Image, number: int) -> Pillow.Image:
     return Pillow.fromarray(np.roll(image, (number, 3 * number), axis=(0, 1)))
 
 
-def network_work() -> tuple[Work, Work]:
-    """Operations and bytes of encoding one photo, and of decoding one click."""
+def network_work(image: Image) -> tuple[Work, Work]:
+    """Operations and bytes of encoding the image, and of decoding one click."""
     network = MobileSam().eval()
-    encoder = count_work(network.image_encoder, torch.zeros(1, IMAGE_SIDE, IMAGE_SIDE, 3))
+    frame = frame_of(ImageSize(*image.shape[:2]))
+    encoder = count_work(network.image_encoder, torch.zeros(1, *frame, 3))
     with torch.no_grad():
         points = network.prompt_encoder.embed_points(torch.zeros(1, 2, 2), torch.tensor([[1, -1]]))
         grid = network.prompt_encoder.grid()

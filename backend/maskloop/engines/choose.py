@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,8 @@ from maskloop.engines.runtime import available_threads, has_bf16, keep_memory
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.errors import MaskloopError
 from maskloop.sam.network import MobileSam, load_model, weights_hash
+from maskloop.sam.preprocess import EXACT, FRAMES
+from maskloop.sam.values import ImageSize
 
 Kind = Literal["auto", "torch-cuda", "torch-cpu", "openvino"]
 Make = Callable[[MobileSam], NetworkEngine]
@@ -44,7 +46,7 @@ def choose_engine(
         try:
             engine = make(model)
             if not engine.name.endswith("fp32"):
-                check(engine, lambda: TorchEngine(load_model(weights)), key, cache_dir)
+                check(engine, partial(yardstick, weights, engine.frames), key, cache_dir)
         except (ImportError, OSError, RuntimeError, Inaccurate) as error:
             reasons.setdefault(first_line(error), name)
             continue
@@ -76,17 +78,26 @@ def precisions(best: Precision) -> tuple[Precision, ...]:
     return ("bf16", "fp32") if best == "bf16" else ("fp32",)
 
 
+def yardstick(weights: Path, frames: Sequence[ImageSize]) -> NetworkEngine:
+    return TorchEngine(load_model(weights), frames=frames)
+
+
+def frames_for(precision: Precision) -> tuple[ImageSize, ...]:
+    """PyTorch in fp32 is what all others are measured by."""
+    return EXACT if precision == "fp32" else FRAMES
+
+
 def torch_on_cuda(model: MobileSam, precision: Precision) -> NetworkEngine:
     if not torch.cuda.is_available():
         raise RuntimeError("PyTorch sees no GPU here")
     if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise RuntimeError("this GPU doesn't compute in bf16")
-    return TorchEngine(model, "cuda", precision)
+    return TorchEngine(model, "cuda", precision, frames_for(precision))
 
 
 def torch_on_cpu(model: MobileSam, precision: Precision) -> NetworkEngine:
     keep_memory()
-    return TorchEngine(model, "cpu", precision)
+    return TorchEngine(model, "cpu", precision, frames_for(precision))
 
 
 def openvino_on_cpu(model: MobileSam, precision: Precision, threads: int, cache_dir: Path | None) -> NetworkEngine:

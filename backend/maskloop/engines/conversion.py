@@ -28,8 +28,9 @@ from maskloop.sam.decoder import MaskDecoder
 from maskloop.sam.encoder import ImageEncoder
 from maskloop.sam.layers import ConvNorm, fold
 from maskloop.sam.network import MobileSam, weights_hash
+from maskloop.sam.preprocess import SQUARE
 from maskloop.sam.prompt_encoder import PromptEncoder
-from maskloop.sam.values import EMBEDDING_SHAPE, IMAGE_SIDE
+from maskloop.sam.values import EMBEDDING_SHAPE
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def converted(model: MobileSam, cache_dir: Path | None) -> Converted:
 
 def convert_encoder(model: MobileSam) -> openvino.Model:
     fold(model.image_encoder)
-    return convert(model.image_encoder, [(1, IMAGE_SIDE, IMAGE_SIDE, 3)], [torch.zeros(1, IMAGE_SIDE, IMAGE_SIDE, 3)])
+    return convert(model.image_encoder, [(1, -1, -1, 3)], [torch.zeros(1, *SQUARE, 3)])
 
 
 def convert_decoder(model: MobileSam) -> openvino.Model:

@@ -1,9 +1,11 @@
-"""What all engines share: images become squares, prompts become batches, answers come back in order."""
+"""What all engines share: images are framed, prompts become batches, answers come back in order."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -11,26 +13,30 @@ import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.batches import Batches
-from maskloop.sam.preprocess import to_squares
+from maskloop.sam.preprocess import SQUARE, frame_of, to_frame
 from maskloop.sam.prompts import PromptBatch, by_shape, stack
-from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
+from maskloop.sam.values import EMBEDDING_SHAPE, Embedding, Image, ImageSize, MaskLogits, Prompt
 
 Precision = Literal["fp32", "bf16"]
 
 
 class NetworkEngine(ABC):
-    """An ``Engine``, given the two halves of the network."""
+    """An ``Engine``, given the two halves of the network. ``frames``: what of an image's square is encoded; what lies
+    outside gets the features that it has in a square without an image."""
 
-    def __init__(self, name: str, identity: str, *, images_at_once: int, prompts_at_once: int) -> None:
+    def __init__(
+        self, name: str, identity: str, *, images_at_once: int, prompts_at_once: int, frames: Sequence[ImageSize]
+    ) -> None:
         self.name = name
         self.identity = identity
+        self.frames = frames
         self.note = ""
         self.images = Batches(images_at_once, torch.cuda.OutOfMemoryError)
         self.prompts = Batches(prompts_at_once, torch.cuda.OutOfMemoryError)
 
     @abstractmethod
-    def run_encoder(self, squares: NDArray[np.float32]) -> NDArray[np.float16]:
-        """Squares (N, 1024, 1024, 3) to features (N, 256, 64, 64)."""
+    def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
+        """(N, H, W, 3), H and W those of a frame, to features (N, 256, H / 16, W / 16)."""
 
     @abstractmethod
     def run_decoder(
@@ -39,11 +45,31 @@ class NetworkEngine(ABC):
         """Features (256, 64, 64) and N prompts to logits (N, 4, 256, 256) and scores (N, 4)."""
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
-        def work(images: Sequence[Image]) -> list[Embedding]:
-            features = self.run_encoder(to_squares(images))
-            return [Embedding(one, ImageSize(*image.shape[:2])) for one, image in zip(features, images, strict=True)]
+        sizes = [ImageSize(*image.shape[:2]) for image in images]
+        embeddings: dict[int, Embedding] = {}
+        for frame, indices in by_frame(sizes, self.frames).items():
 
-        return self.images.run(work, images)
+            def work(images: Sequence[Image], frame: ImageSize = frame) -> list[NDArray[np.float16]]:
+                return list(self.run_encoder(np.stack([to_frame(image, frame) for image in images])))
+
+            features = self.images.run(work, [images[index] for index in indices])
+            for index, one in zip(indices, features, strict=True):
+                embeddings[index] = Embedding(self.completed(one), sizes[index])
+        return [embeddings[index] for index in range(len(images))]
+
+    @cached_property
+    def blank(self) -> NDArray[np.float16]:
+        """Features of a square without an image, (256, 64, 64)."""
+        (features,) = self.run_encoder(np.zeros((1, *SQUARE, 3), np.float32))
+        return features  # type: ignore[no-any-return]
+
+    def completed(self, features: NDArray[np.float16]) -> NDArray[np.float16]:
+        if features.shape == EMBEDDING_SHAPE:
+            return features
+        _, height, width = features.shape
+        whole: NDArray[np.float16] = self.blank.copy()
+        whole[:, :height, :width] = features
+        return whole
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
         candidates = slice(1, None) if multimask else slice(0, 1)
@@ -57,3 +83,11 @@ class NetworkEngine(ABC):
             answered = self.prompts.run(work, [prompts[index] for index in indices])
             answers.update(zip(indices, answered, strict=True))
         return [answers[index] for index in range(len(prompts))]
+
+
+def by_frame(sizes: Sequence[ImageSize], frames: Sequence[ImageSize]) -> dict[ImageSize, list[int]]:
+    """Which of the images share a frame."""
+    found: dict[ImageSize, list[int]] = defaultdict(list)
+    for index, size in enumerate(sizes):
+        found[frame_of(size, frames)].append(index)
+    return found

@@ -17,8 +17,9 @@ from maskloop.engines.conversion import converted
 from maskloop.engines.identity import embedding_identity
 from maskloop.engines.network_engine import NetworkEngine, Precision
 from maskloop.sam.network import MobileSam
+from maskloop.sam.preprocess import FRAMES
 from maskloop.sam.prompts import PromptBatch
-from maskloop.sam.values import EMBEDDING_SHAPE, IMAGE_SIDE
+from maskloop.sam.values import ImageSize
 
 PROMPTS_AT_ONCE = 16
 WARM_POINTS = (2, 3, 4)
@@ -37,7 +38,8 @@ class OpenVinoEngine(NetworkEngine):
     def __init__(self, model: MobileSam, precision: Precision, threads: int, cache_dir: Path | None = None) -> None:
         super().__init__(
             f"openvino-cpu-{precision}",
-            embedding_identity(model, precision),
+            embedding_identity(model, precision, FRAMES),
+            frames=FRAMES,
             images_at_once=1,
             prompts_at_once=PROMPTS_AT_ONCE,
         )
@@ -49,22 +51,30 @@ class OpenVinoEngine(NetworkEngine):
         }
         core = openvino.Core()
         models = converted(model, cache_dir)
-        self.encoder = core.compile_model(models.encoder, "CPU", settings).create_infer_request()
+        self.encoders = {
+            frame: core.compile_model(framed(models.encoder, frame), "CPU", settings).create_infer_request()
+            for frame in FRAMES
+        }
         self.decoder = core.compile_model(models.decoder, "CPU", settings).create_infer_request()
         self.warm_up()
 
     def warm_up(self) -> None:
         """Make the kernels of the usual shapes now, not at the first click."""
-        (features,) = self.run_encoder(np.zeros((1, IMAGE_SIDE, IMAGE_SIDE, 3), np.float32))
+        for frame in FRAMES:
+            self.run_encoder(np.zeros((1, *frame, 3), np.float32))
         for points in WARM_POINTS:
             shape = (1, points)
-            self.run_decoder(features, PromptBatch(np.zeros((*shape, 2), np.float32), np.ones(shape, np.int64), None))
+            self.run_decoder(self.blank, PromptBatch(np.zeros((*shape, 2), np.float32), np.ones(shape, np.int64), None))
 
-    def run_encoder(self, squares: NDArray[np.float32]) -> NDArray[np.float16]:
-        features = np.empty((len(squares), *EMBEDDING_SHAPE), np.float16)
-        for index in range(len(squares)):
-            features[index] = self.encoder.infer([squares[index : index + 1]], share_inputs=True, share_outputs=True)[0]
-        return features
+    def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
+        encoder = self.encoders[ImageSize(*framed.shape[1:3])]
+        features = [
+            torch.from_numpy(
+                encoder.infer([framed[index : index + 1]], share_inputs=True, share_outputs=True)[0]
+            ).half()
+            for index in range(len(framed))
+        ]
+        return torch.cat(features).numpy()
 
     @torch.inference_mode()
     def run_decoder(
@@ -84,3 +94,10 @@ class OpenVinoEngine(NetworkEngine):
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         answer = self.decoder.infer([features, masks, points], share_inputs=True, share_outputs=True)
         return np.array(answer[0]), np.array(answer[1])
+
+
+def framed(encoder: openvino.Model, frame: ImageSize) -> openvino.Model:
+    """The encoder for inputs of this size alone: a fifth faster than for any size."""
+    model = encoder.clone()
+    model.reshape([1, *frame, 3])
+    return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,9 @@ from maskloop.engines.identity import embedding_identity
 from maskloop.engines.network_engine import NetworkEngine, Precision
 from maskloop.sam.layers import fold
 from maskloop.sam.network import MobileSam
+from maskloop.sam.preprocess import EXACT
 from maskloop.sam.prompts import PromptBatch
+from maskloop.sam.values import ImageSize
 
 IMAGES_AT_ONCE = {"cpu": 1, "cuda": 16}
 PROMPTS_AT_ONCE = {"cpu": 16, "cuda": 64}
@@ -20,12 +23,20 @@ PROMPTS_AT_ONCE = {"cpu": 16, "cuda": 64}
 
 
 class TorchEngine(NetworkEngine):
-    """``precision`` is the encoder's; the decoder runs in fp32. Takes ``model`` over, which can't be trained then."""
+    """``precision`` is the encoder's; the decoder runs in fp32. In fp32 and EXACT frames, it is the official network to
+    the last digits. Takes ``model`` over, which can't be trained then."""
 
-    def __init__(self, model: MobileSam, device: Literal["cpu", "cuda"] = "cpu", precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        model: MobileSam,
+        device: Literal["cpu", "cuda"] = "cpu",
+        precision: Precision = "fp32",
+        frames: Sequence[ImageSize] = EXACT,
+    ) -> None:
         super().__init__(
             f"torch-{device}-{precision}",
-            embedding_identity(model, precision),
+            embedding_identity(model, precision, frames),
+            frames=frames,
             images_at_once=IMAGES_AT_ONCE[device],
             prompts_at_once=PROMPTS_AT_ONCE[device],
         )
@@ -37,9 +48,9 @@ class TorchEngine(NetworkEngine):
             self.grid = self.model.prompt_encoder.grid()
 
     @torch.inference_mode()
-    def run_encoder(self, squares: NDArray[np.float32]) -> NDArray[np.float16]:
+    def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            features = self.model.image_encoder(self.here(squares))
+            features = self.model.image_encoder(self.here(framed))
         return features.to("cpu", torch.float16).contiguous().numpy()  # type: ignore[no-any-return]
 
     @torch.inference_mode()

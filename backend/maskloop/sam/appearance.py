@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maskloop.geometry import boxes
-from maskloop.sam.encoder import ImageEncoder, to_image, to_positions
+from maskloop.sam.encoder import ImageEncoder, channels_first, channels_last
 from maskloop.sam.layers import fold
 from maskloop.sam.preprocess import MEAN, NORMALISED
 from maskloop.sam.values import LOOKS_LENGTH, Image
@@ -64,12 +64,11 @@ class Describer:
 
     def _blocks(self, pixels: Tensor) -> list[Tensor]:
         encoder, found = self._encoder, []
-        image = encoder.layers[:2](encoder.patch_embed(pixels.permute(0, 3, 1, 2)))
-        positions = to_positions(image)
+        features = channels_last(encoder.layers[:2](encoder.patch_embed(channels_first(pixels))))
         for number, block in enumerate(encoder.layers[2].blocks):  # type: ignore[arg-type]
-            positions = block(positions)
+            features = block(features)
             if number in BLOCKS:
-                found.append(to_image(positions, image.shape[-1]))
+                found.append(channels_first(features))
         return found
 
 

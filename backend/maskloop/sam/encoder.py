@@ -1,13 +1,11 @@
 """The image encoder: TinyViT-5M as in MobileSAM.
 
 TinyViT: https://arxiv.org/abs/2207.10666; MobileSAM: https://arxiv.org/abs/2306.14289. Attributes carry the names of
-the official checkpoint's parameters. Convolutions see (N, C, H, W), attention (N, H * W, C); given an input that lies
+the official checkpoint's parameters. Convolutions see (N, C, H, W), attention (N, H, W, C); given an input that lies
 in memory as (N, H, W, C), everything does, and the permutations between the two move no byte.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +104,7 @@ class Mlp(nn.Module):
 
 
 class WindowBlock(nn.Module):
-    """Window attention, a convolution by channel that joins the windows, a perceptron; (N, positions, C) in and out."""
+    """Window attention, a convolution by channel that joins the windows, a perceptron; (N, H, W, C) in and out."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
@@ -116,22 +114,22 @@ class WindowBlock(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        side = math.isqrt(x.shape[1])
-        x = x + self.attend(x, side)
-        x = to_positions(self.local_conv(to_image(x, side)))
-        return x + self.mlp(x)  # type: ignore[no-any-return]
+        x = x + self.attend(x)
+        x = channels_last(self.local_conv(channels_first(x)))
+        positions = x.flatten(1, 2)
+        return (positions + self.mlp(positions)).view_as(x)  # type: ignore[no-any-return]
 
-    def attend(self, x: Tensor, side: int) -> Tensor:
+    def attend(self, x: Tensor) -> Tensor:
         """Zeros pad the last windows to full size and take part in the attention, as in training."""
-        batch, _, channels = x.shape
-        window, padding = self.window, -side % self.window
-        across = (side + padding) // window
-        x = F.pad(x.view(batch, side, side, channels), (0, 0, 0, padding, 0, padding))
-        x = x.view(batch, across, window, across, window * channels).transpose(2, 3)
+        batch, height, width, channels = x.shape
+        window = self.window
+        below, right = -height % window, -width % window
+        down, across = (height + below) // window, (width + right) // window
+        x = F.pad(x, (0, 0, 0, right, 0, below))
+        x = x.reshape(batch, down, window, across, window * channels).transpose(2, 3)
         x = self.attn(x.reshape(-1, window * window, channels))
-        x = x.view(batch, across, across, window, window * channels).transpose(2, 3)
-        x = x.reshape(batch, side + padding, side + padding, channels)[:, :side, :side]
-        return x.reshape(batch, side * side, channels)
+        x = x.view(batch, down, across, window, window * channels).transpose(2, 3)
+        return x.reshape(batch, height + below, width + right, channels)[:, :height, :width]
 
 
 class ConvStage(nn.Module):
@@ -156,17 +154,17 @@ class AttentionStage(nn.Module):
         self.downsample = downsample(number)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.downsample(to_image(self.blocks(to_positions(x)), x.shape[-1]))  # type: ignore[no-any-return]
+        return self.downsample(channels_first(self.blocks(channels_last(x))))  # type: ignore[no-any-return]
 
 
-def to_positions(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, H * W, C)."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
+def channels_last(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, H, W, C)."""
+    return x.permute(0, 2, 3, 1)
 
 
-def to_image(x: Tensor, side: int) -> Tensor:
-    """(N, side * side, C) to (N, C, side, side)."""
-    return x.view(x.shape[0], side, side, -1).permute(0, 3, 1, 2)
+def channels_first(x: Tensor) -> Tensor:
+    """(N, H, W, C) to (N, C, H, W)."""
+    return x.permute(0, 3, 1, 2)
 
 
 def downsample(number: int) -> nn.Module:
@@ -177,7 +175,10 @@ def downsample(number: int) -> nn.Module:
 
 
 class ImageEncoder(nn.Module):
-    """Float (N, 1024, 1024, 3), see ``preprocess.to_squares``, to embeddings (N, 256, 64, 64)."""
+    """Float (N, H, W, 3), see ``preprocess``, to features (N, 256, H / 16, W / 16); H and W are multiples of 16.
+
+    Trained with H = W = 1024.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,4 +192,4 @@ class ImageEncoder(nn.Module):
         )
 
     def forward(self, squares: Tensor) -> Tensor:
-        return self.neck(self.layers(self.patch_embed(squares.permute(0, 3, 1, 2))))  # type: ignore[no-any-return]
+        return self.neck(self.layers(self.patch_embed(channels_first(squares))))  # type: ignore[no-any-return]

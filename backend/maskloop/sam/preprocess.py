@@ -1,8 +1,10 @@
-"""From an image to the square that the encoder sees, and from image pixels to that square's pixels.
+"""From an image to what the encoder sees, and from image pixels to the pixels of the encoder's square.
 
 The longest side becomes 1024 with Pillow's bilinear filter on uint8 (antialiased when it shrinks), colours are
 normalised with ImageNet's mean and deviation, and the rest of the square, right and below, is zero: the steps and
 their order are those of Segment Anything's ``SamPredictor`` (https://arxiv.org/abs/2304.02643).
+
+Most of that rest says nothing, and is encoded only to be exact: a frame is the part of the square that is.
 """
 
 from __future__ import annotations
@@ -19,6 +21,13 @@ from maskloop.sam.values import IMAGE_SIDE, Image, ImageSize
 PREPROCESSING = "pillow-bilinear-1024-imagenet"
 """Names these steps in an embedding's identity: change it with them."""
 
+SQUARE = ImageSize(IMAGE_SIDE, IMAGE_SIDE)
+EXACT = (SQUARE,)
+"""Frames to encode as the official code does."""
+FRAMES = (ImageSize(784, IMAGE_SIDE), ImageSize(IMAGE_SIDE, 784), SQUARE)
+"""Frames to leave out what is empty. Few, because an engine may prepare itself for each. 784 holds photos of 4 x 3,
+3 x 2 and wider, and is a multiple of what the encoder's windows of seven positions cover."""
+
 MEAN = np.array([123.675, 116.28, 103.53], np.float32)
 DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 NORMALISED = ((np.arange(256, dtype=np.float32)[:, None] - MEAN) / DEVIATION).reshape(1, 256, 3)
@@ -31,16 +40,21 @@ def resized(size: ImageSize) -> ImageSize:
     return ImageSize(int(size.height * scale + 0.5), int(size.width * scale + 0.5))
 
 
-def to_squares(images: Sequence[Image]) -> NDArray[np.float32]:
-    """The encoder's input: float32 (N, 1024, 1024, 3), normalised, zero right of and below each image.
+def frame_of(size: ImageSize, frames: Sequence[ImageSize] = FRAMES) -> ImageSize:
+    """The first that holds an image of this size once it is resized; SQUARE holds all."""
+    height, width = resized(size)
+    return next(frame for frame in frames if height <= frame.height and width <= frame.width)
 
-    Raises ValueError if an image is no uint8 array of shape (H, W, 3).
+
+def to_frame(image: Image, frame: ImageSize) -> NDArray[np.float32]:
+    """The encoder's input: float32 (frame height, frame width, 3), normalised, zero right of and below the image.
+
+    Raises ValueError if the image is no uint8 array of shape (H, W, 3).
     """
-    squares = np.zeros((len(images), IMAGE_SIDE, IMAGE_SIDE, 3), np.float32)
-    for image, square in zip(images, squares, strict=True):
-        small = shrunk_or_grown(image)
-        square[: small.shape[0], : small.shape[1]] = cv2.LUT(small, NORMALISED)
-    return squares
+    framed = np.zeros((*frame, 3), np.float32)
+    small = shrunk_or_grown(image)
+    framed[: small.shape[0], : small.shape[1]] = cv2.LUT(small, NORMALISED)
+    return framed
 
 
 def shrunk_or_grown(image: Image) -> Image:
