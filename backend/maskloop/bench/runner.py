@@ -38,7 +38,7 @@ class Effort:
 
 
 QUICK = Effort(encodes=3, clicks=30, users=(1, 8), restarts=1, images=(20,))
-FULL = Effort(encodes=9, clicks=200, users=(1, 8, 32), restarts=3, images=(100, 1000))
+FULL = Effort(encodes=9, clicks=200, users=(1, 8, 32), restarts=5, images=(100, 1000))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,7 +24,7 @@ from maskloop.official.process import OfficialProcess
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
-PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
+PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg")
 """Carried by scikit-image."""
 
 ReferencePython = Annotated[

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from rq import Queue, Retry, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
-from rq.utils import get_version
+from rq.utils import get_version, now, utcformat, utcparse
 from rq.worker import WorkerStatus
 
 from maskloop.dispatch.context import JobContext
@@ -167,6 +167,7 @@ class _Worker(SimpleWorker):
             self.connection.set(self._queue.failure_key, json.dumps(pack_error(known)), ex=FAILURE_TTL)
             self.teardown()
             raise
+        utcparse(utcformat(now()))  # what that imports and compiles, the first job would wait for
         self.connection.delete(self._queue.failure_key)
         log.info("worker=%s ready", self.name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  # by itself, it is imported at the first connection
 import socket
 import time
 from collections.abc import Iterable
