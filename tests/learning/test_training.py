@@ -1,5 +1,6 @@
 """Training teaches the decoder what reviewed masks say, repeats itself exactly, and survives being killed."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from maskloop.engines.torch_engine import TorchEngine
+from maskloop.geometry import masks
 from maskloop.learning.samples import Sample, prepare
 from maskloop.learning.training import Progress, TrainingSettings, batches, count_steps, train
-from maskloop.sam.network import MobileSam, weights_hash
-from maskloop.sam.values import Embedding, ImageSize
+from maskloop.sam.masks import best
+from maskloop.sam.network import MobileSam, load_model, weights_hash
+from maskloop.sam.values import Embedding, Image, ImageSize, Prompt
 
 SETTINGS = TrainingSettings(
     epochs=2, prompts_per_step=2, refining_share=0.5, learning_rate=1e-3, warmup_steps=1, average=0.0
@@ -107,9 +111,26 @@ def test_a_killed_run_goes_on_where_it_was(
     assert seen == [1, 2, 3, *range(3, count_steps(samples, SETTINGS) + 1)]
 
 
-def test_the_loss_falls(network: MobileSam, samples: list[list[Sample]]) -> None:
-    losses: list[float] = []
-    same = {"prompts_per_step": 6, "box_share": 0.0, "refining_share": 0.0, "distilling_share": 0.0}
-    settings = SETTINGS.model_copy(update={"epochs": 8, "learning_rate": 2e-4} | same)
-    learned(network, samples, settings, on_progress=lambda progress: losses.append(progress.loss))
-    assert losses[-1] < 0.8 * losses[0]
+@pytest.mark.weights
+def test_it_learns_to_answer_a_click_with_what_people_meant(
+    official_weights: Path, photo: Callable[[str], Image]
+) -> None:
+    """Here, squares on a photo, of which the official model knows nothing."""
+    network = load_model(official_weights)
+    (embedding,) = TorchEngine(load_model(official_weights)).encode([photo("coffee.png")])
+    squares = np.zeros((3, *embedding.size), bool)
+    for number, square in enumerate(squares):
+        square[40 + 120 * number : 100 + 120 * number, 60 + 180 * number : 120 + 180 * number] = True
+
+    def overlap(model: MobileSam) -> float:
+        clicks = [
+            Prompt(np.array([masks.deepest_point(square)], np.float32), np.ones(1, np.int8)) for square in squares
+        ]
+        answers = TorchEngine(deepcopy(model)).decode(embedding, clicks, multimask=True)
+        found = [masks.iou(best(answer).pixels, square) for answer, square in zip(answers, squares, strict=True)]
+        return float(np.mean(found))
+
+    settings = TrainingSettings(epochs=40, prompts_per_step=3, box_share=0, refining_share=0, official_share=0)
+    before = overlap(network)
+    taught = train(deepcopy(network), network, [[prepare(embedding, list(squares), 0)]], settings)
+    assert overlap(taught) > before + 0.2

@@ -41,6 +41,13 @@ def test_two_corners_mean_the_smallest_box_around_them() -> None:
     assert PICKER.pick([(2.5, 2.5), (18, 18)]) == LARGE
 
 
+def test_corners_that_lie_on_something_large_behind_do_not_mean_that() -> None:
+    background = np.ones(SIZE, bool) & ~disc(24, 10, 4)
+    picker = Picker(Proposals.of([Mask(background, 0.9), Mask(disc(24, 10, 4), 0.7)], SIZE))
+    assert picker.pick([(20.5, 6.5), (28, 14)]) == 1
+    assert picker.pick([(2, 2), (28, 18)]) == 0
+
+
 def test_a_click_off_the_object_rules_out_what_it_lies_on() -> None:
     assert PICKER.pick([(12, 10), (14, 10)], [1, 0]) is None
     assert PICKER.pick([(4, 10), (12, 10)], [1, 0]) is None

@@ -11,6 +11,10 @@ from maskloop.sam.proposals import Proposals
 CELLS = 64
 """Cells of the grid a side."""
 
+AS_LARGE = 2.0
+"""A mask that holds all clicks is meant if its box is at most so many times as large as the smallest box around them:
+corners of a small object may lie on a large one behind it."""
+
 Bits = NDArray[np.bool_]
 Places = NDArray[np.intp]
 """x, y of pixels, (N, 2)."""
@@ -27,22 +31,22 @@ class Picker:
     def pick(self, points: ArrayLike, labels: ArrayLike | None = None) -> int | None:
         """Index of the proposal that clicks mean; None if there is none, or no click on the object.
 
-        The smallest mask that holds all clicks, and none off the object; where several clicks lie on no mask
+        The smallest mask that holds all clicks, and none off the object; where several clicks lie on no such mask
         together, as corners do, the one of the smallest box around them. points: x, y in pixels of the image,
         (N, 2); labels: 1 on the object, 0 off it, (N,), by default all 1.
         """
         places = np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(np.intp)
         on = np.ones(len(places), bool) if labels is None else np.asarray(labels).astype(bool)
         wanted, unwanted = places[on], places[~on]
-        around = self._boxes_around(wanted)
-        for index in around:
-            if self._holds(index, wanted).all() and not self._holds(index, unwanted).any():
+        around = [index for index in self._boxes_around(wanted) if not self._holds(index, unwanted).any()]
+        if not around:
+            return None
+        areas = boxes.area(self.proposals.boxes[around])
+        largest = AS_LARGE * areas.min() if len(wanted) > 1 else np.inf
+        for index, area in zip(around, areas, strict=True):
+            if area <= largest and self._holds(index, wanted).all():
                 return int(index)
-        if len(wanted) > 1:
-            for index in around[np.argsort(boxes.area(self.proposals.boxes[around]), kind="stable")]:
-                if not self._holds(index, unwanted).any():
-                    return int(index)
-        return None
+        return int(around[areas.argmin()]) if len(wanted) > 1 else None
 
     def _boxes_around(self, places: Places) -> NDArray[np.intp]:
         """The proposals whose boxes hold all these pixels, those of the smallest masks first."""
