@@ -89,6 +89,21 @@ def test_setup_versions_and_predictions_agree_on_the_version(backend: Backend, c
     assert backend.versions() == {"versions": [prediction["model_version"]]}
 
 
+def test_clicks_on_a_task_may_be_answered_by_a_challenger(dispatcher: Dispatcher, redis: Redis, clicks: None) -> None:
+    backend = Backend(
+        dispatcher,
+        redis,
+        version=lambda: "model-1",
+        version_for_clicks=lambda task_id: "challenger" if task_id == 3 else "model-1",
+        patience=Patience(click=20, batch=20),
+        delivers=True,
+    )
+    answers = [backend.predict(request(point(25, 50), number=number))["results"][0] for number in (3, 4)]
+    assert [answer["model_version"] for answer in answers] == ["challenger", "model-1"]
+    assert backend.versions() == {"versions": ["model-1"]}
+    backend.close()
+
+
 def test_setup_refuses_a_configuration_that_it_could_never_fill(backend: Backend) -> None:
     with pytest.raises(BadLabelConfig):
         backend.setup(setup("<View/>"))

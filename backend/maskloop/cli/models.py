@@ -9,17 +9,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskloop.cli.versions import version_in_service, versions_made
+from maskloop.cli.versions import version_in_service, version_of, versions_made
 from maskloop.dispatch.private_redis import private_url
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import can_deliver, connect_showing
-from maskloop.learning.registry import Registry
+from maskloop.learning.challenge import difference, side, verdict
+from maskloop.learning.registry import Challenge, Registry
 from maskloop.learning.store import open_store
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
-app = typer.Typer(help="Versions of the model: list, show, promote, rollback.", no_args_is_help=True)
+app = typer.Typer(help="Versions of the model: list, show, promote, rollback, challenge.", no_args_is_help=True)
 Version = Annotated[str, typer.Argument(help="Name of the version.")]
+Challenger = Annotated[str | None, typer.Argument(metavar="VERSION", help="Name of the version.")]
+Share = Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the tasks, always the same ones.")]
+End = Annotated[bool, typer.Option("--end", help="End the challenge.")]
 Force = Annotated[bool, typer.Option("--force", help="Although the gate refused it, or wasn't asked.")]
 
 
@@ -75,6 +79,51 @@ def promote_command(version: Version, force: Force = False) -> None:
     open_store(settings).record_action(getpass.getuser(), "promote", version, {"before": before, "forced": force})
     typer.echo(f"{version} is in service; before it was {before}.")
     _have_it_shown(settings)
+
+
+@app.command("challenge")
+def challenge_command(version: Challenger = None, share: Share = 0.2, end: End = False) -> None:
+    """Let a version answer the clicks of some tasks beside the one in service; `compare` tells what people make of it.
+
+    A promotion or a rollback ends the challenge.
+    """
+    settings = Settings()
+    registry = open_registry(settings)
+    if end == (version is not None):
+        raise BadRequest("Name a version, or --end the challenge that goes on.")
+    if version is None:
+        registry.end_challenge()
+        typer.echo(f"No challenge goes on; {registry.in_service()} answers all clicks.")
+        return
+    registry.start_challenge(Challenge(name=version, share=share))
+    open_store(settings).record_action(getpass.getuser(), "challenge", version, {"share": share})
+    typer.echo(
+        f"{version} answers the clicks of {share:.0%} of the tasks, {registry.in_service()} those of the others."
+    )
+
+
+@app.command("compare")
+def compare_command() -> None:
+    """What people kept of the challenger's masks, and of those of the version in service."""
+    settings = Settings()
+    registry, store = open_registry(settings), open_store(settings)
+    challenge = registry.challenge()
+    if challenge is None:
+        raise BadRequest("No challenge goes on.", "Start one: `maskloop models challenge VERSION`.")
+    sides = challenger, served = [side(store, version_of(name)) for name in (challenge.name, registry.in_service())]
+    table = Table(box=None)
+    for column in ("version", "tasks", "masks", "accepted as they were", "kept (mean IoU)"):
+        table.add_column(column)
+    for one in sides:
+        kept = f"{one.kept.mean():.3f}" if len(one.kept) else ""
+        table.add_row(one.version, str(len(one.kept)), str(one.masks), f"{one.accepted:.0%}" if one.masks else "", kept)
+    Console().print(table)
+    found = difference(challenger, served)
+    if found is not None:
+        typer.echo(
+            f"Difference {found.mean:+.3f}, with 95 % confidence between {found.low:+.3f} and {found.high:+.3f}."
+        )
+    typer.echo(verdict(found, sides))
 
 
 @app.command("rollback")

@@ -21,7 +21,7 @@ from maskloop.cli.housekeeping import Task, running
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import as_environment, with_settings
 from maskloop.cli.schedule import local_time, times
-from maskloop.cli.versions import version_in_service
+from maskloop.cli.versions import version_for_clicks, version_in_service
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
 from maskloop.dispatch.private_redis import PrivateRedis, private_directory
@@ -74,7 +74,7 @@ def serve(settings: Settings) -> None:
         stack.enter_context(Supervisor(children(settings, workers), grace=GRACE, on_death=partial(declare_dead, redis)))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         version = version_in_service(settings)
-        backend = connect_backend(settings, version=version)
+        backend = connect_backend(settings, version=version, version_for_clicks=version_for_clicks(settings))
         stack.callback(backend.close)
         background: list[Task] = [partial(_announce, settings, private, version)]
         guard = Guard.from_settings(settings)

@@ -15,6 +15,17 @@ def version_in_service(settings: Settings) -> Callable[[], str]:
     return lambda: version_of(registry.in_service())
 
 
+def version_for_clicks(settings: Settings) -> Callable[[int], str]:
+    """Tells the version that answers clicks on a task: a challenger's, if it takes that one."""
+    registry = registry_of(settings)
+
+    def of_task(task_id: int) -> str:
+        challenge = registry.challenge()
+        return version_of(challenge.name if challenge and challenge.takes(task_id) else registry.in_service())
+
+    return of_task
+
+
 def registry_of(settings: Settings) -> Registry:
     """To ask about versions; the official weights are not looked at."""
     return Registry(settings.data_dir / "models", settings.weights_dir)

@@ -43,8 +43,8 @@ from maskloop.learning.training import TrainingSettings
 from maskloop.sam.values import Embedding, Image
 from maskloop.settings import Settings
 
-MODELS_KEPT = 2
-"""Versions that a worker holds: the one in service, and the one before for jobs that are still under way."""
+MODELS_KEPT = 3
+"""Versions that a worker holds: the one in service, a challenger, and the one before for jobs still under way."""
 
 Json = dict[str, Any]
 

@@ -25,15 +25,20 @@ def official_version() -> str:
 
 
 def connect_backend(
-    settings: Settings, *, version: Callable[[], str] = official_version, feedback: Feedback | None = None
+    settings: Settings,
+    *,
+    version: Callable[[], str] = official_version,
+    version_for_clicks: Callable[[int], str] | None = None,
+    feedback: Feedback | None = None,
 ) -> Backend:
-    """Raises QueueUnavailable if the settings name no Redis."""
+    """``version_for_clicks``: by task; the others' if None. Raises QueueUnavailable if the settings name no Redis."""
     redis = connect(redis_url(settings))
     limits = {QueueName.INTERACTIVE: settings.max_waiting_clicks, QueueName.BATCH: settings.max_waiting_tasks}
     return Backend(
         Dispatcher(redis, limits),
         redis,
         version=version,
+        version_for_clicks=version_for_clicks,
         patience=Patience(settings.click_deadline, settings.batch_deadline),
         delivers=can_deliver(settings),
         feedback=feedback or open_store(settings),

@@ -75,6 +75,7 @@ class Backend:
     """Thread-safe; its calls block until there is an answer.
 
     version: of the model in service: the same in ``/setup``, ``/versions`` and predictions.
+    version_for_clicks: on a task, where that may be another.
     delivers: whether a :class:`~maskloop.labelstudio.courier.Courier` brings predictions that are late.
     """
 
@@ -84,6 +85,7 @@ class Backend:
         redis: Redis,
         *,
         version: Callable[[], str],
+        version_for_clicks: Callable[[int], str] | None = None,
         patience: Patience,
         delivers: bool,
         feedback: Feedback | None = None,
@@ -95,6 +97,7 @@ class Backend:
         self._troubles = Troubles(redis)
         self._batches = Batches(dispatcher, self._ledger, deadline=patience.batch, delivers=delivers)
         self._version = version
+        self._version_for_clicks = version_for_clicks
         self._patience = patience
         self._delivers = delivers
         self._feedback = feedback
@@ -217,10 +220,11 @@ class Backend:
             return prediction(told, self._version())
 
     def _answer_click(self, request: PredictRequest) -> Json:
-        context, task, version = request.params.context, request.tasks[0], self._version()
+        context, task = request.params.context, request.tasks[0]
         assert context is not None
         if len(request.tasks) > 1:
             raise BadRequest(f"A prompt is for one task, not {len(request.tasks)}.")
+        version = self._version_of(task.id)
         config = LabelConfig.parse(request.label_config)
         options = self._options(request)
         click = read_click(config, context, task)
@@ -243,6 +247,11 @@ class Backend:
             self._notes.submit(proposing.submit, self._dispatcher, payload)
         self._notes.submit(self._note, request, made)
         return {**made, "result": [*made["result"], *message(config)]}
+
+    def _version_of(self, task_id: int | None) -> str:
+        if self._version_for_clicks is None or task_id is None:
+            return self._version()
+        return self._version_for_clicks(task_id)
 
     def _note(self, request: PredictRequest, made: Json) -> None:
         task, context = request.tasks[0], request.params.context

@@ -35,7 +35,7 @@ def judgements(store: FeedbackStore, project_id: int, model_version: str | None 
     """
     columns = select(RegionVerdict.score, RegionVerdict.verdict, Prediction.prompts.is_not(None))
     with store.session() as session:
-        rows = session.execute(columns.where(*_judged(project_id, model_version)).order_by(RegionVerdict.id))
+        rows = session.execute(columns.where(*judged_by_people(project_id, model_version)).order_by(RegionVerdict.id))
         return [
             Judgement(score, verdict == Verdict.ACCEPTED, bool(prompted))
             for score, verdict, prompted in rows
@@ -45,21 +45,25 @@ def judgements(store: FeedbackStore, project_id: int, model_version: str | None 
 
 def count_judged(store: FeedbackStore, project_id: int, model_version: str) -> int:
     """How many ``judgements`` there are. Raises FeedbackUnavailable."""
-    query = select(func.count(RegionVerdict.id)).where(*_judged(project_id, model_version))
+    query = select(func.count(RegionVerdict.id)).where(*judged_by_people(project_id, model_version))
     with store.session() as session:
         return session.scalar(query) or 0
 
 
-def _judged(project_id: int, model_version: str | None) -> list[ColumnElement[bool]]:
+def judged_by_people(project_id: int | None, model_version: str | None) -> list[ColumnElement[bool]]:
+    """Which verdicts are a person's on a predicted mask; of one project and version, or of all."""
     found = [
         RegionVerdict.annotation_id == Annotation.id,
         RegionVerdict.prediction_id == Prediction.id,
-        RegionVerdict.project_id == project_id,
         RegionVerdict.score.is_not(None),
         RegionVerdict.verdict != Verdict.ADDED,
         ~Annotation.converted,
     ]
-    return found if model_version is None else [*found, RegionVerdict.model_version == model_version]
+    if project_id is not None:
+        found.append(RegionVerdict.project_id == project_id)
+    if model_version is not None:
+        found.append(RegionVerdict.model_version == model_version)
+    return found
 
 
 def of_judgements(judged: Iterable[Judgement]) -> Chances:

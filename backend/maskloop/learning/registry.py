@@ -1,6 +1,7 @@
 """The versions of the model, and which of them is in service.
 
     models/service.json         versions that were put into service, the present one last
+    models/challenge.json       the version that answers some tasks' clicks beside it, if any: see ``Challenge``
     models/VERSION/model.json   what it is: see ``ModelVersion``
     models/VERSION/weights.pt   a state dict of ``sam.network.MobileSam``
     models/VERSION/gate.json    what the gate said of it, if it was asked: see ``Judgement``
@@ -75,6 +76,19 @@ class Judgement(BaseModel):
     reason: str
     against: str
     metrics: dict[str, float] = {}
+
+
+class Challenge(BaseModel):
+    """A version that answers the clicks of a share of the tasks, always the same ones."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    share: float = Field(gt=0, lt=1)
+
+    def takes(self, task_id: int) -> bool:
+        digest = hashlib.sha256(f"{self.name} {task_id}".encode()).digest()
+        return int.from_bytes(digest[:8]) < self.share * 2**64
 
 
 class Registry:
@@ -188,6 +202,32 @@ class Registry:
         """The version that answers now."""
         return self._service()[-1]
 
+    def challenge(self) -> Challenge | None:
+        """The version that answers some tasks' clicks beside the one in service."""
+        try:
+            return Challenge.model_validate_json((self._directory / "challenge.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def start_challenge(self, challenge: Challenge) -> None:
+        """In place of one that goes on; a promotion or a rollback ends it.
+
+        Raises UnknownVersion, BadRequest if the version is in service, or WeightsError if its file is damaged.
+        """
+        self.weights(challenge.name)
+        with self._locked():
+            if self._service()[-1] == challenge.name:
+                raise BadRequest(f"Version {challenge.name} is in service: it can't challenge itself.")
+            write(self._directory / "challenge.json", challenge.model_dump_json())
+
+    def end_challenge(self) -> None:
+        """If there is one."""
+        with self._locked():
+            self._end_challenge()
+
+    def _end_challenge(self) -> None:
+        (self._directory / "challenge.json").unlink(missing_ok=True)
+
     def promote(self, name: str) -> None:
         """Put a version into service. Raises UnknownVersion, or WeightsError if its file is damaged."""
         self.weights(name)
@@ -212,6 +252,7 @@ class Registry:
             return [OFFICIAL]
 
     def _put_into_service(self, served: list[str]) -> None:
+        self._end_challenge()
         write(self._directory / "service.json", SERVICE.dump_json(served).decode())
 
     def _read(self, path: Path) -> ModelVersion:

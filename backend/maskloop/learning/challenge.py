@@ -1,0 +1,91 @@
+"""Is a challenger, which answers the clicks of some tasks, better than the version in service? People's hands tell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from maskloop.learning.acceptance import judged_by_people
+from maskloop.learning.store import FeedbackStore
+from maskloop.learning.tables import Prediction, RegionVerdict, Verdict
+
+KEPT = {Verdict.ACCEPTED: 1.0, Verdict.REJECTED: 0.0}
+"""Of an edited mask, the IoU with what it became."""
+ROUNDS = 2000
+CONFIDENCE = 0.95
+FEWEST = 20
+"""Tasks of each side below which nothing is said."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """What people kept of a version's masks for clicks and boxes.
+
+    kept: float64 (N,), for each task the mean over its masks; see KEPT. accepted: share of the masks.
+    """
+
+    version: str
+    masks: int
+    accepted: float
+    kept: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Of what is kept, the challenger's less the other's: the mean, and where it lies with 95 % confidence."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def side(store: FeedbackStore, version: str) -> Side:
+    """What people did with a version's masks, in all projects. Raises FeedbackUnavailable."""
+    columns = select(RegionVerdict.task_id, RegionVerdict.verdict, RegionVerdict.iou)
+    query = columns.where(*judged_by_people(None, version), Prediction.prompts.is_not(None)).order_by(RegionVerdict.id)
+    tasks: dict[int, list[float]] = defaultdict(list)
+    accepted = masks = 0
+    with store.session() as session:
+        for task, verdict, iou in session.execute(query):
+            tasks[task].append(
+                1.0 if verdict == Verdict.ACCEPTED else (iou or 0.0) if verdict == Verdict.EDITED else 0.0
+            )
+            masks, accepted = masks + 1, accepted + (verdict == Verdict.ACCEPTED)
+    kept = np.array([np.mean(values) for values in tasks.values()], np.float64)
+    return Side(version, masks, accepted / masks if masks else 0.0, kept)
+
+
+def difference(challenger: Side, served: Side, seed: int = 0) -> Difference | None:
+    """By a bootstrap (Efron 1979) that draws whole tasks of each side; None if either has too few."""
+    if min(len(challenger.kept), len(served.kept)) < FEWEST:
+        return None
+    chance = np.random.default_rng(seed)
+    drawn = _means(challenger.kept, chance) - _means(served.kept, chance)
+    low, high = np.quantile(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    return Difference(float(challenger.kept.mean() - served.kept.mean()), float(low), float(high))
+
+
+def verdict(found: Difference | None, sides: Sequence[Side]) -> str:
+    """What to make of it, for a person to read."""
+    if found is None:
+        return f"Too early to say: {FEWEST} tasks of each are needed, there are {_counts(sides)}."
+    if found.low > 0:
+        return "People keep more of the challenger's masks, beyond chance: promote it."
+    if found.high < 0:
+        return "People keep less of the challenger's masks, beyond chance: end the challenge."
+    return f"No difference beyond chance yet, with {_counts(sides)} tasks."
+
+
+def _means(values: NDArray[np.float64], chance: np.random.Generator) -> NDArray[np.float64]:
+    """(ROUNDS,)"""
+    drawn: NDArray[np.float64] = values[chance.integers(len(values), size=(ROUNDS, len(values)))]
+    return drawn.mean(axis=1)  # type: ignore[no-any-return]
+
+
+def _counts(sides: Sequence[Side]) -> str:
+    return " and ".join(str(len(one.kept)) for one in sides)

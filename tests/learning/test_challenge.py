@@ -1,0 +1,107 @@
+"""A challenger answers the clicks of some tasks, and what people do with its masks says whether it is better."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from maskloop.errors import BadRequest
+from maskloop.learning.challenge import FEWEST, Side, difference, side, verdict
+from maskloop.learning.registry import OFFICIAL, Challenge, ModelVersion, Registry, UnknownVersion
+from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.sam.network import MobileSam
+
+Review = Callable[..., None]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    official = tmp_path / "mobile_sam.pt"
+    official.write_bytes(b"official")
+    torch.manual_seed(0)
+    found = Registry(tmp_path / "models", official)
+    found.add(ModelVersion(name="new"), MobileSam())
+    return found
+
+
+def box(region: str, width: float = 20, **more: Any) -> dict[str, Any]:
+    value = {"x": 10, "y": 10, "width": width, "height": 50, "rectanglelabels": ["Dog"]}
+    shape = {"id": region, "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
+    return shape | {"original_width": 100, "original_height": 80, "score": 0.9} | more
+
+
+@pytest.fixture
+def review(sqlite_store: FeedbackStore) -> Review:
+    """``review(task, version, *kept)``: somebody clicked for boxes 20 % wide, and left them so wide."""
+
+    def judge(task: int, version: str, *kept: float, prompted: bool = True) -> None:
+        shown = [box(f"{task}-{number}") for number in range(len(kept))]
+        prompts = [{"id": f"p{task}"}] if prompted else None
+        sqlite_store.record_predictions([MadePrediction(task, 7, version, 0.9, shown, prompts)])
+        result = [
+            box(region["id"], width, origin="prediction" if width == 20 else "prediction-changed")
+            for region, width in zip(shown, kept, strict=True)
+            if width
+        ]
+        annotation = {"id": task, "task": task, "project": 7, "result": result, "updated_at": "2026-11-21T00:00:00Z"}
+        event = {"annotation": annotation, "task": {"id": task, "project": 7, "data": {}}, "project": {"id": 7}}
+        sqlite_store.record_event({"action": "ANNOTATION_CREATED", **event})
+        sqlite_store.process_pending()
+
+    return judge
+
+
+def test_a_share_of_the_tasks_is_taken_and_always_the_same() -> None:
+    challenge = Challenge(name="new", share=0.2)
+    taken = [task for task in range(10_000) if challenge.takes(task)]
+    assert len(taken) == pytest.approx(2000, rel=0.1)
+    assert taken == [task for task in range(10_000) if Challenge(name="new", share=0.2).takes(task)]
+    assert set(taken) < {task for task in range(10_000) if Challenge(name="new", share=0.5).takes(task)}
+
+
+def test_a_challenge_goes_on_until_it_is_ended_or_decided(registry: Registry) -> None:
+    challenge = Challenge(name="new", share=0.2)
+    for end in (registry.end_challenge, lambda: registry.promote("new"), registry.rollback):
+        if registry.in_service() == "new":
+            registry.start_challenge(Challenge(name=OFFICIAL, share=0.5))
+        else:
+            registry.start_challenge(challenge)
+        assert registry.challenge() is not None
+        end()
+        assert registry.challenge() is None
+
+
+def test_what_can_not_challenge_is_refused(registry: Registry) -> None:
+    with pytest.raises(BadRequest, match="in service"):
+        registry.start_challenge(Challenge(name=OFFICIAL, share=0.2))
+    with pytest.raises(UnknownVersion):
+        registry.start_challenge(Challenge(name="none", share=0.2))
+    assert registry.challenge() is None
+
+
+def test_what_people_keep_of_clicked_masks_is_told_by_task(sqlite_store: FeedbackStore, review: Review) -> None:
+    review(1, "new", 20)
+    review(2, "new", 10, 20)
+    review(3, "new", 20, prompted=False)
+    review(4, "old", 20)
+    found = side(sqlite_store, "new")
+    assert (found.version, found.masks, found.accepted) == ("new", 3, pytest.approx(2 / 3))
+    assert found.kept.tolist() == pytest.approx([1, 0.75], abs=0.01)
+
+
+def test_a_difference_beyond_chance_is_said_and_no_other() -> None:
+    chance = np.random.default_rng(0)
+
+    def of(mean: float, tasks: int = 200) -> Side:
+        return Side("v", tasks, 0.5, np.clip(chance.normal(mean, 0.2, tasks), 0, 1))
+
+    def said(challenger: Side, served: Side) -> str:
+        return verdict(difference(challenger, served), [challenger, served])
+
+    assert "promote it" in said(of(0.7), of(0.5))
+    assert "end the challenge" in said(of(0.5), of(0.7))
+    assert "No difference" in said(of(0.6), of(0.6))
+    assert "Too early" in said(of(0.9, FEWEST - 1), of(0.1))
