@@ -50,6 +50,7 @@ COFFEE: Point = (0.48, 0.36)
 SAUCER: Point = (0.27, 0.62)
 SPOON: Point = (0.58, 0.75)
 TABLE: Point = (0.97, 0.6)
+COFFEE_BOX = (35.0, 25.0, 26.0, 22.0)
 CUP_BOX = (27.0, 2.0, 43.0, 68.0)
 """x, y, width, height, percent."""
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from e2e.scene import (
     COFFEE,
+    COFFEE_BOX,
     CONFIG,
     CUP_BOX,
     HEIGHT,
@@ -42,6 +43,13 @@ Until = Callable[..., None]
 INNER = "http://127.0.0.1:1/inner.png"
 """An image that no task may make the backend read."""
 MANY = 1200
+PICKING = """
+<View>
+  <KeyPointLabels name="point" toName="image" smart="true" maskloop_pick="true"><Label value="Cup"/></KeyPointLabels>
+  <RectangleLabels name="box" toName="image"><Label value="Cup"/></RectangleLabels>
+  <Image name="image" value="$image"/>
+</View>
+"""
 
 
 @pytest.fixture
@@ -87,6 +95,22 @@ def test_a_rectangle_gives_the_mask_of_what_it_holds(coffee: tuple[Project, int]
     held = mask[rows, int(x / 100 * WIDTH) : int((x + width) / 100 * WIDTH)]
     assert held.sum() > 0.95 * mask.sum()
     assert held.mean() > 0.4
+
+
+def test_two_clicks_pick_a_box_from_what_was_found_before(
+    connected: Connect, maskloop_server: Server, until: Until
+) -> None:
+    """Two corners of the coffee, which lie on the cup. The first time, the photo's objects are looked for."""
+    project = connected(maskloop_server, [photo_file("coffee.png")], PICKING)
+    [task] = project.tasks()
+    left, top, width, height = COFFEE_BOX
+    corners = click((left / 100, top / 100)), click(((left + width) / 100, (top + height) / 100))
+    before = maskloop_server.jobs_done("propose")
+    project.interact(task["id"], *corners)
+    until(lambda: maskloop_server.jobs_done("propose") > before, 60)
+    [region] = project.interact(task["id"], *corners)["result"]
+    assert region["type"] == "rectanglelabels"
+    assert [region["value"][side] for side in ("x", "y", "width", "height")] == pytest.approx(COFFEE_BOX, abs=4)
 
 
 def test_a_click_that_fails_says_why_where_the_configuration_has_a_place_for_it(
