@@ -24,7 +24,7 @@ def test_every_row_is_measured(official_weights: Path, tmp_path: Path, monkeypat
         Path(shutil.copy(Path(skimage.__file__).parent / "data" / name, tmp_path))
         for name in ("coffee.png", "rocket.jpg")
     ]
-    bench = Bench(photos, choose_engine(official_weights, "torch"), Machine("any", 2, 1e11, "fp32", 1e10), SHORT)
+    bench = Bench(photos, choose_engine(official_weights, "torch-cpu"), Machine("any", 2, 1e11, "fp32", 1e10), SHORT)
     (tmp_path / "work").mkdir()
     rows = {row.name: row for row in bench.rows(tmp_path / "work")}
     assert set(rows) == set(NAMES.split())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from maskloop.engines.gate import probe
 from maskloop.engines.openvino_engine import OpenVinoEngine
@@ -84,3 +85,18 @@ def test_engines_of_equal_precision_and_frames_share_embeddings_and_others_do_no
     model = load_model(random_weights)
     assert TorchEngine(model, "cpu", "bf16", FRAMES).identity != torch_engine.identity
     assert TorchEngine(model, "cpu", "fp32", EXACT).identity != torch_engine.identity
+
+
+def test_versions_with_the_same_encoder_share_it(random_weights: Path, converted_dir: Path, tmp_path: Path) -> None:
+    first = OpenVinoEngine(load_model(random_weights), "fp32", 1, converted_dir)
+    trained, other = load_model(random_weights), load_model(random_weights)
+    with torch.no_grad():
+        trained.mask_decoder.iou_token.weight += 1
+        other.image_encoder.neck[3].bias += 1
+    second = OpenVinoEngine(trained, "fp32", 1, converted_dir, like=first)
+    assert second.encoders is first.encoders
+    (given,), (expected,) = second.encode([probe()]), first.encode([probe()])
+    assert np.array_equal(given.features, expected.features)
+    answers = [one.decode(expected, prompts()[-1:], multimask=False)[0].logits for one in (first, second)]
+    assert not np.array_equal(*answers)
+    assert OpenVinoEngine(other, "fp32", 1, tmp_path, like=first).encoders is not first.encoders

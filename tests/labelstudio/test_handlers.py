@@ -244,6 +244,6 @@ def test_a_label_without_a_control_is_told(segmenter: DiscSegmenter) -> None:
 def test_a_worker_rehearses_a_click_that_gives_every_kind_of_region(official_weights: Path, tmp_path: Path) -> None:
     """So that the first click of a person finds all of it ready."""
     settings = Settings(weights_dir=official_weights.parent, data_dir=tmp_path)
-    segmenter = open_segmenter(choose_engine(official_weights, "torch"), settings, model="model-1")
+    segmenter = open_segmenter(choose_engine(official_weights, "torch-cpu"), settings, model="model-1")
     made = click(segmenter, rehearsal("model-1"))
     assert {region["type"] for region in made["result"]} == {"brushlabels", "rectanglelabels", "polygonlabels"}

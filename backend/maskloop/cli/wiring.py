@@ -23,6 +23,7 @@ from maskloop.dispatch.executor import Handler, Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.engines.base import Engine
 from maskloop.engines.choose import choose_engine
+from maskloop.engines.network_engine import NetworkEngine
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import MaskloopError
 from maskloop.images import ImageLoader, ImagePolicy
@@ -66,12 +67,12 @@ def make_annotator(settings: Settings) -> annotating.Worker:
     return annotator(settings, engine, version_of(name), registry.chances(name), Recognition(settings))
 
 
-def open_engine(settings: Settings, registry: Registry, name: str) -> Engine:
+def open_engine(settings: Settings, registry: Registry, name: str, like: NetworkEngine | None = None) -> NetworkEngine:
     threads = settings.threads or available_threads()
     cv2.setNumThreads(threads)
     prepared = settings.data_dir / "cache" / "engines"
     with alone_in(prepared):
-        return choose_engine(registry.weights(name), settings.engine, threads=threads, cache_dir=prepared)
+        return choose_engine(registry.weights(name), settings.engine, threads=threads, cache_dir=prepared, like=like)
 
 
 @contextmanager
@@ -91,12 +92,15 @@ def annotator(
 
 
 class Models:
-    """Segmenters by the version that a job names: each job is done by one version, whatever is promoted meanwhile."""
+    """Segmenters by the version that a job names: each job is done by one version, whatever is promoted meanwhile.
+
+    Versions share what encodes: a worker does one job at a time.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._registry = open_registry(settings)
-        self._kept: OrderedDict[str, tuple[Engine, Segmenter]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[NetworkEngine, Segmenter]] = OrderedDict()
         self._lock = threading.Lock()
 
     def in_service(self) -> tuple[Engine, str]:
@@ -108,11 +112,12 @@ class Models:
         """Loads the version if need be. Raises UnknownVersion or WeightsError."""
         return self._of(version)[1]
 
-    def _of(self, version: str) -> tuple[Engine, Segmenter]:
+    def _of(self, version: str) -> tuple[NetworkEngine, Segmenter]:
         with self._lock:
             if version not in self._kept:
                 name = name_of(version)
-                engine = open_engine(self._settings, self._registry, name)
+                like = next((engine for engine, _ in reversed(self._kept.values())), None)
+                engine = open_engine(self._settings, self._registry, name, like)
                 model = f"{version}-{self._registry.get(name).sha256}"
                 self._kept[version] = engine, open_segmenter(engine, self._settings, model=model)
             self._kept.move_to_end(version)

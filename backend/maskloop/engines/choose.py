@@ -26,7 +26,12 @@ log = logging.getLogger(__name__)
 
 
 def choose_engine(
-    weights: Path, kind: Kind = "auto", *, threads: int = 0, cache_dir: Path | None = None
+    weights: Path,
+    kind: Kind = "auto",
+    *,
+    threads: int = 0,
+    cache_dir: Path | None = None,
+    like: NetworkEngine | None = None,
 ) -> NetworkEngine:
     """The fastest engine of this machine, or of the ``kind`` asked for, with the weights of a verified file.
 
@@ -35,12 +40,13 @@ def choose_engine(
 
     threads: CPU threads, also PyTorch's in this process; 0: one for each core that the process may use.
     cache_dir: where converted networks are kept; without it, each start converts anew (10 s).
+    like: an engine with whose encoder this one may share memory, if they never encode at the same time.
     Raises WeightsError if the file doesn't hold MobileSAM's weights.
     """
     threads = threads or available_threads()
     torch.set_num_threads(threads)
     reasons: dict[str, str] = {}
-    for name, make in candidates(kind, threads, cache_dir):
+    for name, make in candidates(kind, threads, cache_dir, like):
         model = load_model(weights)
         key = weights_hash(model)
         try:
@@ -59,7 +65,9 @@ def choose_engine(
     raise MaskloopError(f"No engine runs here: {'; '.join(reasons)}.")
 
 
-def candidates(kind: Kind, threads: int, cache_dir: Path | None) -> Iterator[tuple[str, Make]]:
+def candidates(
+    kind: Kind, threads: int, cache_dir: Path | None, like: NetworkEngine | None
+) -> Iterator[tuple[str, Make]]:
     """Engines by name, the most wanted first."""
     cpu: Precision = "bf16" if has_bf16() else "fp32"
     if kind == "torch-cuda" or (kind == "auto" and torch.cuda.is_available()):
@@ -67,7 +75,7 @@ def candidates(kind: Kind, threads: int, cache_dir: Path | None) -> Iterator[tup
             yield f"torch-cuda-{precision}", partial(torch_on_cuda, precision=precision)
     if kind != "torch-cpu":
         for precision in precisions(cpu):
-            make = partial(openvino_on_cpu, precision=precision, threads=threads, cache_dir=cache_dir)
+            make = partial(openvino_on_cpu, precision=precision, threads=threads, cache_dir=cache_dir, like=like)
             yield f"openvino-cpu-{precision}", make
     for precision in precisions(cpu):
         yield f"torch-cpu-{precision}", partial(torch_on_cpu, precision=precision)
@@ -100,10 +108,12 @@ def torch_on_cpu(model: MobileSam, precision: Precision) -> NetworkEngine:
     return TorchEngine(model, "cpu", precision, frames_for(precision))
 
 
-def openvino_on_cpu(model: MobileSam, precision: Precision, threads: int, cache_dir: Path | None) -> NetworkEngine:
+def openvino_on_cpu(
+    model: MobileSam, precision: Precision, threads: int, cache_dir: Path | None, like: NetworkEngine | None
+) -> NetworkEngine:
     from maskloop.engines.openvino_engine import OpenVinoEngine  # an optional package
 
-    engine = OpenVinoEngine(model, precision, threads, cache_dir)
+    engine = OpenVinoEngine(model, precision, threads, cache_dir, like)
     torch.set_num_threads(1)  # PyTorch only embeds points then, and its idle threads would spin beside OpenVINO's
     return engine
 

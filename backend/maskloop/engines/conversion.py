@@ -17,7 +17,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 from uuid import uuid4
 
 import openvino
@@ -35,17 +34,6 @@ from maskloop.sam.values import EMBEDDING_SHAPE
 log = logging.getLogger(__name__)
 
 
-class Converted(NamedTuple):
-    """encoder: squares (1, 1024, 1024, 3) to features (1, 256, 64, 64), float32.
-
-    decoder: features float16 (256, 64, 64), embedded masks (1, 1 or 4096, 256) and embedded points (N, P, 256) to
-    logits (N, 4, 256, 256) and scores (N, 4), float32.
-    """
-
-    encoder: openvino.Model
-    decoder: openvino.Model
-
-
 class Decoding(nn.Module):
     """The decoder from what is kept of an image, with the grid's encoding as a constant."""
 
@@ -59,16 +47,19 @@ class Decoding(nn.Module):
         return self.decoder(pixels, self.grid, points)  # type: ignore[no-any-return]
 
 
-def converted(model: MobileSam, cache_dir: Path | None) -> Converted:
-    """Both halves, from ``cache_dir`` where they are there. Folds ``model``'s encoder, which can't be trained then."""
-    encoder_hash = weights_hash(model.image_encoder)
-    decoder_hash = hashlib.sha256(
-        (weights_hash(model.mask_decoder) + weights_hash(model.prompt_encoder.pe_layer)).encode()
-    ).hexdigest()
-    return Converted(
-        kept(cache_dir, "encoder", encoder_hash, lambda: convert_encoder(model)),
-        kept(cache_dir, "decoder", decoder_hash, lambda: convert_decoder(model)),
-    )
+def converted_encoder(model: MobileSam, cache_dir: Path | None) -> openvino.Model:
+    """float32 (1, H, W, 3) to features (1, 256, H / 16, W / 16), H and W being multiples of 16.
+
+    From ``cache_dir`` if it is there. Folds ``model``'s encoder, which can't be trained then.
+    """
+    return kept(cache_dir, "encoder", weights_hash(model.image_encoder), lambda: convert_encoder(model))
+
+
+def converted_decoder(model: MobileSam, cache_dir: Path | None) -> openvino.Model:
+    """Features float16 (256, 64, 64), embedded masks (1, 1 or 4096, 256) and embedded points (N, P, 256) to logits
+    (N, 4, 256, 256) and scores (N, 4), float32. From ``cache_dir`` if it is there."""
+    parts = weights_hash(model.mask_decoder) + weights_hash(model.prompt_encoder.pe_layer)
+    return kept(cache_dir, "decoder", hashlib.sha256(parts.encode()).hexdigest(), lambda: convert_decoder(model))
 
 
 def convert_encoder(model: MobileSam) -> openvino.Model:

@@ -13,7 +13,7 @@ import openvino
 import torch
 from numpy.typing import NDArray
 
-from maskloop.engines.conversion import converted
+from maskloop.engines.conversion import converted_decoder, converted_encoder
 from maskloop.engines.identity import embedding_identity
 from maskloop.engines.network_engine import NetworkEngine, Precision
 from maskloop.sam.network import MobileSam
@@ -33,9 +33,17 @@ def best_precision() -> Precision:
 
 
 class OpenVinoEngine(NetworkEngine):
-    """Raises EngineUnavailable if the converted network isn't close to the original; see ``conversion``."""
+    """cache_dir: where converted networks are kept. like: an engine whose encoder is taken if it is the same, in place
+    of a third of a gigabyte and two seconds; the two can't encode at the same time then."""
 
-    def __init__(self, model: MobileSam, precision: Precision, threads: int, cache_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: MobileSam,
+        precision: Precision,
+        threads: int,
+        cache_dir: Path | None = None,
+        like: NetworkEngine | None = None,
+    ) -> None:
         super().__init__(
             f"openvino-cpu-{precision}",
             embedding_identity(model, precision, FRAMES),
@@ -50,18 +58,19 @@ class OpenVinoEngine(NetworkEngine):
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         }
         core = openvino.Core()
-        models = converted(model, cache_dir)
-        self.encoders = {
-            frame: core.compile_model(framed(models.encoder, frame), "CPU", settings).create_infer_request()
-            for frame in FRAMES
-        }
-        self.decoder = core.compile_model(models.decoder, "CPU", settings).create_infer_request()
-        self.warm_up()
-
-    def warm_up(self) -> None:
-        """Make the kernels of the usual shapes now, not at the first click."""
-        for frame in FRAMES:
-            self.run_encoder(np.zeros((1, *frame, 3), np.float32))
+        if isinstance(like, OpenVinoEngine) and like.identity == self.identity:
+            self.encoders: dict[ImageSize, openvino.InferRequest] = like.encoders
+            self.blank = like.blank
+        else:
+            encoder = converted_encoder(model, cache_dir)
+            self.encoders = {
+                frame: core.compile_model(framed(encoder, frame), "CPU", settings).create_infer_request()
+                for frame in FRAMES
+            }
+            for frame in FRAMES:
+                self.run_encoder(np.zeros((1, *frame, 3), np.float32))
+        decoder = converted_decoder(model, cache_dir)
+        self.decoder = core.compile_model(decoder, "CPU", settings).create_infer_request()
         for points in WARM_POINTS:
             shape = (1, points)
             self.run_decoder(self.blank, PromptBatch(np.zeros((*shape, 2), np.float32), np.ones(shape, np.int64), None))
