@@ -209,8 +209,8 @@ def test_who_waits_learns_that_the_last_worker_went_away(
     supervisor = start_workers()
     occupy(dispatcher, redis)
     ticket = click(dispatcher, "echo", deadline=60)
-    let_go(redis)
     redis.delete("rq:queue:interactive")
+    let_go(redis)
     supervisor.stop()
     with pytest.raises(QueueUnavailable, match="No interactive worker"):
         dispatcher.wait(ticket)

@@ -49,6 +49,12 @@ def label_studio(
 
 
 @pytest.fixture(scope="session")
+def token(label_studio: LabelStudio) -> str:
+    """A personal access token: the only one, since Label Studio revokes one when another is made."""
+    return label_studio.new_token()
+
+
+@pytest.fixture(scope="session")
 def serve(label_studio: LabelStudio, official_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Serve:
     """``with serve(token, batch_deadline=5) as server`` runs a server of its own, with these settings."""
 
@@ -63,9 +69,9 @@ def serve(label_studio: LabelStudio, official_weights: Path, tmp_path_factory: p
 
 
 @pytest.fixture(scope="session")
-def maskloop_server(serve: Serve, label_studio: LabelStudio) -> Iterator[Server]:
+def maskloop_server(serve: Serve, token: str) -> Iterator[Server]:
     """One with a personal access token."""
-    with serve(label_studio.new_token()) as server:
+    with serve(token) as server:
         yield server
 
 

@@ -31,7 +31,6 @@ from e2e.scene import (
     photo_file,
     rectangle,
 )
-from maskloop.demo.label_studio import LabelStudio
 from maskloop.errors import LabelStudioError
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights]
@@ -175,10 +174,10 @@ def test_a_legacy_token_reads_uploaded_images_too(serve: Serve, connected: Conne
 
 @pytest.mark.timeout(1200)
 def test_all_of_many_tasks_are_predicted_once_or_visibly_failed_however_late(
-    label_studio: LabelStudio, serve: Serve, connected: Connect, until: Until
+    token: str, serve: Serve, connected: Connect, until: Until
 ) -> None:
     images = [small(name) for name in ("coffee.png", "chelsea.png", "astronaut.png", "rocket.jpg")] + [INNER]
-    with serve(label_studio.new_token(), batch_deadline=5, interactive_workers=0) as server:
+    with serve(token, batch_deadline=5, interactive_workers=0) as server:
         project = connected(server, [images[number % len(images)] for number in range(MANY)])
         project.retrieve_predictions()
         early = Counter(len(task["predictions"]) for task in project.tasks())

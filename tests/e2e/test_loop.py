@@ -35,11 +35,11 @@ def shown(project: Project) -> str:
 @pytest.mark.timeout(1200)
 def test_what_people_correct_comes_back_as_a_version_and_can_be_taken_back(
     label_studio: LabelStudio,
+    token: str,
     serve: Callable[..., AbstractContextManager[Server]],
     connected: Callable[..., Project],
     until: Callable[..., None],
 ) -> None:
-    token = label_studio.new_token()
     with serve(token, train_workers=1, train_every=0, encode_ahead=0, engine="torch-cpu") as server:
         project = connected(server, [photo_file(name) for name in PHOTOS], CONFIG)
         tasks = [task["id"] for task in project.tasks()]
