@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from maskloop.engines.torch_engine import TorchEngine
+from maskloop.evaluation.prompted import click
 from maskloop.geometry import masks
+from maskloop.learning.dataset import ground_truth
 from maskloop.learning.samples import Sample, prepare
 from maskloop.learning.training import Progress, TrainingSettings, batches, count_steps, train
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam, load_model, weights_hash
-from maskloop.sam.values import Embedding, Image, ImageSize, Prompt
+from maskloop.sam.values import Embedding, Image, ImageSize
 
 SETTINGS = TrainingSettings(
     epochs=2, prompts_per_step=2, refining_share=0.5, learning_rate=1e-3, warmup_steps=1, average=0.0
@@ -123,9 +125,7 @@ def test_it_learns_to_answer_a_click_with_what_people_meant(
         square[40 + 120 * number : 100 + 120 * number, 60 + 180 * number : 120 + 180 * number] = True
 
     def overlap(model: MobileSam) -> float:
-        clicks = [
-            Prompt(np.array([masks.deepest_point(square)], np.float32), np.ones(1, np.int8)) for square in squares
-        ]
+        clicks = [click(ground_truth(square)) for square in squares]
         answers = TorchEngine(deepcopy(model)).decode(embedding, clicks, multimask=True)
         found = [masks.iou(best(answer).pixels, square) for answer, square in zip(answers, squares, strict=True)]
         return float(np.mean(found))

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from maskloop.learning.acceptance import judged_by_people
+from maskloop.learning.bootstrap import ROUNDS, Interval
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Prediction, RegionVerdict, Verdict
 
-KEPT = {Verdict.ACCEPTED: 1.0, Verdict.REJECTED: 0.0}
+KEPT: dict[str, float] = {Verdict.ACCEPTED: 1.0, Verdict.REJECTED: 0.0}
 """Of an edited mask, the IoU with what it became."""
-ROUNDS = 2000
-CONFIDENCE = 0.95
 FEWEST = 20
 """Tasks of each side below which nothing is said."""
 
@@ -35,15 +34,6 @@ class Side:
     kept: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Of what is kept, the challenger's less the other's: the mean, and where it lies with 95 % confidence."""
-
-    mean: float
-    low: float
-    high: float
-
-
 def side(store: FeedbackStore, version: str) -> Side:
     """What people did with a version's masks, in all projects. Raises FeedbackUnavailable."""
     columns = select(RegionVerdict.task_id, RegionVerdict.verdict, RegionVerdict.iou)
@@ -52,25 +42,22 @@ def side(store: FeedbackStore, version: str) -> Side:
     accepted = masks = 0
     with store.session() as session:
         for task, verdict, iou in session.execute(query):
-            tasks[task].append(
-                1.0 if verdict == Verdict.ACCEPTED else (iou or 0.0) if verdict == Verdict.EDITED else 0.0
-            )
+            tasks[task].append(KEPT.get(verdict, iou or 0.0))
             masks, accepted = masks + 1, accepted + (verdict == Verdict.ACCEPTED)
     kept = np.array([np.mean(values) for values in tasks.values()], np.float64)
     return Side(version, masks, accepted / masks if masks else 0.0, kept)
 
 
-def difference(challenger: Side, served: Side, seed: int = 0) -> Difference | None:
-    """By a bootstrap (Efron 1979) that draws whole tasks of each side; None if either has too few."""
+def difference(challenger: Side, served: Side, seed: int = 0) -> Interval | None:
+    """By a bootstrap that draws whole tasks of each side; None if either has too few."""
     if min(len(challenger.kept), len(served.kept)) < FEWEST:
         return None
     chance = np.random.default_rng(seed)
     drawn = _means(challenger.kept, chance) - _means(served.kept, chance)
-    low, high = np.quantile(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
-    return Difference(float(challenger.kept.mean() - served.kept.mean()), float(low), float(high))
+    return Interval.of(float(challenger.kept.mean() - served.kept.mean()), drawn)
 
 
-def verdict(found: Difference | None, sides: Sequence[Side]) -> str:
+def verdict(found: Interval | None, sides: Sequence[Side]) -> str:
     """What to make of it, for a person to read."""
     if found is None:
         return f"Too early to say: {FEWEST} tasks of each are needed, there are {_counts(sides)}."

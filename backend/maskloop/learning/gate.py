@@ -17,14 +17,13 @@ from maskloop.evaluation.clicking import clicks_to, ious_by_click
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.evaluation.prompted import box, click
 from maskloop.geometry import masks
+from maskloop.learning.bootstrap import ROUNDS, Interval
 from maskloop.sam.interactive import best_candidate
 from maskloop.sam.masks import upscale
 from maskloop.sam.protocols import Decoder
 from maskloop.sam.values import Embedding
 
 NOC_TARGET = 0.85
-ROUNDS = 2000
-CONFIDENCE = 0.95
 FEWEST_OBJECTS = 20
 BOX_LOSS = 0.01
 """Mean IoU of a box that a better click may cost at most."""
@@ -54,18 +53,6 @@ class Agreement:
 
     click: NDArray[np.float64]
     box: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Of a mean difference, candidate minus the model in service."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +103,7 @@ def interval(candidate: NDArray[np.float64], served: NDArray[np.float64], photos
     sums, counts = np.bincount(photo, difference), np.bincount(photo)
     drawn = np.random.default_rng(0).integers(len(sums), size=(ROUNDS, len(sums)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(difference.mean()), float(low), float(high))
+    return Interval.of(float(difference.mean()), means)
 
 
 def too_few(objects: int) -> Decision | None:
