@@ -17,7 +17,7 @@ from maskloop.engines.conversion import converted_decoder, converted_encoder
 from maskloop.engines.identity import embedding_identity
 from maskloop.engines.network_engine import NetworkEngine, Precision
 from maskloop.sam.network import MobileSam
-from maskloop.sam.preprocess import FRAMES
+from maskloop.sam.preprocess import FRAMES, SQUARE
 from maskloop.sam.prompts import PromptBatch
 from maskloop.sam.values import ImageSize
 
@@ -67,7 +67,7 @@ class OpenVinoEngine(NetworkEngine):
                 frame: core.compile_model(framed(encoder, frame), "CPU", settings).create_infer_request()
                 for frame in FRAMES
             }
-            for frame in FRAMES:
+            for frame in {*FRAMES} - {SQUARE}:  # makes their kernels now, not at the first click; `blank` the square's
                 self.run_encoder(np.zeros((1, *frame, 3), np.float32))
         decoder = converted_decoder(model, cache_dir)
         self.decoder = core.compile_model(decoder, "CPU", settings).create_infer_request()
