@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     train_schedule: str | None = Field(
         None, description="Times at which projects with new reviews are trained, as a cron line, e.g. `0 3 * * *`."
     )
+    train_adapters: int = Field(
+        0, ge=0, description="Rank of adapters by which the encoder learns too; wants a GPU. 0: it stays as it is."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("allowed_hosts", mode="before")

@@ -6,21 +6,33 @@ import numpy as np
 import pytest
 
 from maskloop.engines.torch_engine import TorchEngine
+from maskloop.errors import ImageUnavailable
 from maskloop.evaluation.coco import GroundTruth
-from maskloop.learning.candidate import Prepared, judge, make_candidate
+from maskloop.learning.candidate import Prepared, encoded, judge, make_candidate
 from maskloop.learning.dataset import ReviewedPhoto, ground_truth
 from maskloop.learning.gate import agree
 from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL, Registry
-from maskloop.learning.samples import prepare
+from maskloop.learning.samples import Seen, prepare
 from maskloop.learning.training import TrainingSettings
 from maskloop.sam.network import load_model
-from maskloop.sam.values import Embedding
+from maskloop.sam.values import EMBEDDING_SHAPE, Embedding, Image, ImageSize
 
-pytestmark = pytest.mark.weights
 FEW = 3
 """Photos, of 8 objects each: a gate needs 20 objects."""
 Photos = list[tuple[ReviewedPhoto, Embedding]]
+
+
+class Known:
+    """An encoder that gives the photos' embeddings."""
+
+    identity = "official"
+
+    def __init__(self, photos: Photos) -> None:
+        self.embeddings = {photo.read().tobytes(): embedding for photo, embedding in photos}
+
+    def embedding_of(self, image: Image) -> Embedding:
+        return self.embeddings[image.tobytes()]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +45,7 @@ def judged_by(photos: Photos) -> list[tuple[Embedding, tuple[GroundTruth, ...]]]
     return [(embedding, photo.objects) for photo, embedding in photos]
 
 
+@pytest.mark.weights
 def test_the_official_model_agrees_with_itself(official_weights: Path, photos: Photos) -> None:
     agreement = agree(TorchEngine(load_model(official_weights)), judged_by(photos))
     assert len(agreement.box) == 8 * FEW
@@ -40,6 +53,7 @@ def test_the_official_model_agrees_with_itself(official_weights: Path, photos: P
     assert agreement.click.mean() > 0.95
 
 
+@pytest.mark.weights
 @pytest.mark.timeout(900)
 def test_a_candidate_that_learned_from_shuffled_masks_is_refused(
     tmp_path: Path, official_weights: Path, photos: Photos
@@ -50,14 +64,45 @@ def test_a_candidate_that_learned_from_shuffled_masks_is_refused(
     for (photo, embedding), (other, _) in zip(photos, [*photos[1:], photos[0]], strict=True):
         masks = [np.resize(one.mask, embedding.size) for one in other.objects]
         shuffled.photos.append(ReviewedPhoto(photo.name, photo.read, tuple(map(ground_truth, masks))))
-        shuffled.views.append([prepare(embedding, masks, seed=0)])
+        shuffled.views.append([prepare(Seen(embedding), masks, seed=0)])
     how = TrainingSettings(
         epochs=2, learning_rate=2e-3, warmup_steps=0, prompts_per_step=8, average=0.5, official_share=0
     )
     make_candidate(registry, "nonsense", shuffled, "shuffled", how)
-    judgement = judge(registry, "nonsense", judged_by(photos), judged_by(photos))
+    judgement = judge(registry, "nonsense", *2 * [[photo for photo, _ in photos]], lambda _: Known(photos))
     assert not judgement.passed
     assert "one click isn't better" in judgement.reason
     assert "forgot" in judgement.reason
     assert registry.in_service() == OFFICIAL
     assert registry.chances("nonsense").prompted.judged == 2 * sum(len(photo.objects) for photo, _ in photos)
+
+
+class Constant:
+    """An encoder that sees the same in every image."""
+
+    def __init__(self, value: int) -> None:
+        self.identity = str(value)
+
+    def embedding_of(self, image: Image) -> Embedding:
+        return Embedding(np.full(EMBEDDING_SHAPE, int(self.identity), np.float16), ImageSize(*image.shape[:2]))
+
+
+def test_each_version_is_judged_by_what_its_own_encoder_sees() -> None:
+    reads: list[str] = []
+
+    def read() -> Image:
+        reads.append("photo")
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def gone() -> Image:
+        raise ImageUnavailable("It is gone.")
+
+    photos = [ReviewedPhoto("photo", read, ()), ReviewedPhoto("gone", gone, ())]
+    versions = {"official": Constant(0), "served": Constant(0), "adapted": Constant(1)}
+    seen = encoded(photos, versions, iter)
+    assert {name: [embedding.features[0, 0, 0] for embedding, _ in found] for name, found in seen.items()} == {
+        "official": [0],
+        "served": [0],
+        "adapted": [1],
+    }
+    assert reads == ["photo"]

@@ -79,13 +79,19 @@ def load(reference: str) -> Image:
     return np.zeros((48, 64, 3), np.uint8)
 
 
-def encode(_image: Image) -> Embedding:
-    return Embedding(np.random.default_rng(0).normal(size=(256, 64, 64)).astype(np.float16), ImageSize(48, 64))
+class Noise:
+    """An encoder."""
+
+    identity = "noise"
+
+    def embedding_of(self, _: Image) -> Embedding:
+        features = np.random.default_rng(0).normal(size=(256, 64, 64)).astype(np.float16)
+        return Embedding(features, ImageSize(48, 64))
 
 
 @pytest.fixture
 def trainer(store: FeedbackStore, registry: Registry) -> Trainer:
-    return Trainer(store, registry, load, encode, SETTINGS)
+    return Trainer(store, registry, load, lambda _: Noise(), SETTINGS)
 
 
 def test_reviews_become_a_judged_version(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:

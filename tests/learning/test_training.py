@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.evaluation.prompted import click
 from maskloop.geometry import masks
+from maskloop.learning.adapters import adapt, linear_layers, merge
 from maskloop.learning.dataset import ground_truth
-from maskloop.learning.samples import Sample, prepare
+from maskloop.learning.samples import Sample, Seen, prepare, squared
 from maskloop.learning.training import Progress, TrainingSettings, batches, count_steps, train
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam, load_model, weights_hash
@@ -41,7 +44,8 @@ def samples() -> list[list[Sample]]:
         for number, mask in enumerate(masks):
             mask[10 + 20 * number : 40 + 20 * number, 10 + 15 * photo : 60] = True
         embedding = Embedding(random.normal(size=(256, 64, 64)).astype(np.float16), ImageSize(90, 120))
-        found.append([prepare(embedding, list(masks), photo)])
+        pixels = random.integers(0, 256, (90, 120, 3), np.uint8)
+        found.append([prepare(Seen(embedding, squared(pixels)), list(masks), photo)])
     return found
 
 
@@ -75,6 +79,47 @@ def test_the_encoder_stays_so_embeddings_serve_every_version(network: MobileSam,
     assert weights_hash(model.mask_decoder) != weights_hash(network.mask_decoder)
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+ADAPTING = SETTINGS.model_copy(update={"adapter_rank": 2, "epochs": 1, "prompts_per_step": 8, "distilling_share": 1.0})
+
+
+def test_with_adapters_the_encoder_learns_too(network: MobileSam, samples: list[list[Sample]]) -> None:
+    models = [train(deepcopy(network), network, samples, ADAPTING) for _ in range(2)]
+    before, after = network.image_encoder.state_dict(), models[0].image_encoder.state_dict()
+    assert before.keys() == after.keys()  # plain weights: nothing else has to know of adapters
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {f"{name}.weight" for name, _ in linear_layers(network.image_encoder)}
+    assert weights_hash(models[0]) == weights_hash(models[1])
+    assert not any(parameter.requires_grad for parameter in models[0].parameters())
+
+
+def test_an_encoder_without_its_pixels_cannot_learn(network: MobileSam, samples: list[list[Sample]]) -> None:
+    blind = [[replace(sample, pixels=None) for sample in views] for views in samples]
+    with pytest.raises(ValueError, match="pixels"):
+        learned(network, blind, ADAPTING)
+
+
+def test_an_adapter_changes_nothing_at_first_and_is_merged_exactly() -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 4))
+    given = torch.randn(3, 6)
+    before = model(given)
+    parameters = adapt(model, rank=2, seed=0)
+    assert {name: tuple(one.shape) for name, one in parameters.items()} == {
+        "0.down": (2, 6),
+        "0.up": (5, 2),
+        "2.down": (2, 5),
+        "2.up": (4, 2),
+    }
+    torch.testing.assert_close(model(given), before, rtol=0, atol=0)
+    for name, parameter in parameters.items():
+        if name.endswith("up"):
+            nn.init.normal_(parameter)
+    adapted = model(given)
+    assert not torch.allclose(adapted, before)
+    merge(model)
+    torch.testing.assert_close(model(given), adapted, rtol=0, atol=0)
+    assert {*model.state_dict()} == {"0.weight", "0.bias", "2.weight", "2.bias"}
 
 
 def test_the_result_lies_on_the_way_to_the_official_weights(network: MobileSam, samples: list[list[Sample]]) -> None:
@@ -132,5 +177,5 @@ def test_it_learns_to_answer_a_click_with_what_people_meant(
 
     settings = TrainingSettings(epochs=40, prompts_per_step=3, box_share=0, refining_share=0, official_share=0)
     before = overlap(network)
-    taught = train(deepcopy(network), network, [[prepare(embedding, list(squares), 0)]], settings)
+    taught = train(deepcopy(network), network, [[prepare(Seen(embedding), list(squares), 0)]], settings)
     assert overlap(taught) > before + 0.2

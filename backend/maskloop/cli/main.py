@@ -39,7 +39,7 @@ COMMANDS = {
     "annotate": Command("Photos in; COCO, YOLO or Label Studio files out.", "annotate", "command", "make_annotator"),
     "evaluate": Command("Measure a model against ground truth in COCO's format.", "evaluate", "command", "make_engine"),
     "bench": Command("How fast this machine answers, beside the official code.", "bench", "command", "make_engine"),
-    "train": Command("A new version of the model from masks in a COCO file.", "train", "command", "make_engine"),
+    "train": Command("A new version of the model from masks in a COCO file.", "train", "command", "open_segmenters"),
     "classes": Command("Learn classes from a COCO file, to name masks by.", "classes", "command"),
     "models": Command("Versions of the model: list, show, promote, rollback, challenge.", "models", "app"),
     "sync": Command("What happened in a project before maskloop listened.", "sync", "command"),

@@ -13,10 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from maskloop.cli.models import open_registry
-from maskloop.engines.base import Engine
 from maskloop.engines.runtime import available_threads, keep_memory
-from maskloop.inference import open_segmenter
-from maskloop.learning.candidate import judge, make_candidate, prepare
+from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
 from maskloop.learning.dataset import describe, from_coco, split
 from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL
@@ -24,8 +22,7 @@ from maskloop.learning.training import Progress as Step
 from maskloop.learning.training import TrainingSettings
 from maskloop.settings import Settings
 
-MakeEngine = Callable[[str | None, str | None], Engine]
-"""From a model version (None: the one in service) and an engine's name (None: the setting's)."""
+OpenEncoders = Callable[[Settings], EncoderOf]
 
 Images = Annotated[Path, typer.Option(help="Folder of the photos.")]
 Annotations = Annotated[Path, typer.Option(help="COCO's instances JSON for them.")]
@@ -40,11 +37,15 @@ HoldOut = Annotated[
 Views = Annotated[
     int, typer.Option(min=1, help="Learn from so many looks at each photo: itself, and parts of it, some mirrored.")
 ]
+Adapters = Annotated[
+    int,
+    typer.Option(min=0, help="Rank of adapters, by which the encoder learns too; 0: it stays. Wants a GPU."),
+]
 DEFAULT = TrainingSettings()
 
 
-def command(make_engine: MakeEngine) -> Callable[..., None]:
-    """The command, for an application that knows how engines are made."""
+def command(open_encoders: OpenEncoders) -> Callable[..., None]:
+    """The command, for an application that knows how versions are opened."""
 
     def run(
         images: Images,
@@ -56,6 +57,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         seed: Seed = DEFAULT.seed,
         hold_out: HoldOut = 0.0,
         views: Views = DEFAULT.views,
+        adapters: Adapters = DEFAULT.adapter_rank,
     ) -> None:
         """Train a version of the model from a COCO file. Run again after an interruption, it goes on where it was."""
         settings, console = Settings(), Console(stderr=True)
@@ -65,10 +67,10 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         learn, keep = split(from_coco(images, annotations, chosen), hold_out)
         torch.set_num_threads(settings.threads or available_threads())
         keep_memory()
-        how = TrainingSettings(epochs=epochs, seed=seed, views=views)
-        folder = registry.checkpoint(name).parent
-        encode = open_segmenter(make_engine(OFFICIAL, None), settings, model=OFFICIAL).embedding_of
-        prepared = prepare(learn, encode, how, folder, partial(track, description="Photos", console=console))
+        how = TrainingSettings(epochs=epochs, seed=seed, views=views, adapter_rank=adapters)
+        folder, encoder_of = registry.checkpoint(name).parent, open_encoders(settings)
+        watch = partial(track, description="Photos", console=console)
+        prepared = prepare(learn, encoder_of(parent).embedding_of, how, folder, watch)
         for photo, problem in prepared.problems.items():
             console.print(f"{photo} is left out: {problem}", style="yellow", markup=False)
         data = describe(str(annotations), prepared.photos)
@@ -86,10 +88,8 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
             )
         typer.echo(f"Version {name} has learned from {data.objects} objects on {data.photos} photos.")
         if keep:
-            held_out, general = (
-                [(encode(photo.read()), photo.objects) for photo in photos] for photos in (keep, general_set())
-            )
-            typer.echo(judge(registry, name, held_out, general).reason)
+            watch = partial(track, description="Judging", console=console)
+            typer.echo(judge(registry, name, keep, general_set(), encoder_of, watch).reason)
 
     return run
 

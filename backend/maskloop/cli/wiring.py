@@ -38,10 +38,9 @@ from maskloop.learning.calibration import Chances
 from maskloop.learning.general import general_set
 from maskloop.learning.naming import Namer
 from maskloop.learning.recognition import Recognition
-from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.learning.registry import Registry
 from maskloop.learning.store import MadePrediction, open_store
 from maskloop.learning.training import TrainingSettings
-from maskloop.sam.values import Embedding, Image
 from maskloop.settings import Settings
 
 MODELS_KEPT = 3
@@ -57,6 +56,11 @@ def make_engine(model: str | None, engine: str | None) -> Engine:
     settings = Settings() if engine is None else Settings(engine=engine)
     registry = open_registry(settings)
     return open_engine(settings, registry, model or registry.in_service())
+
+
+def open_segmenters(settings: Settings) -> Callable[[str], Segmenter]:
+    """For a command that needs several versions: gives one by its name."""
+    return Models(settings).named
 
 
 def make_annotator(settings: Settings) -> annotating.Worker:
@@ -111,6 +115,10 @@ class Models:
     def of(self, version: str) -> Segmenter:
         """Loads the version if need be. Raises UnknownVersion or WeightsError."""
         return self._of(version)[1]
+
+    def named(self, name: str) -> Segmenter:
+        """By its name in the registry; raises the same."""
+        return self.of(version_of(name))
 
     def _of(self, version: str) -> tuple[NetworkEngine, Segmenter]:
         with self._lock:
@@ -209,12 +217,9 @@ def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
     torch.set_num_threads(settings.threads or available_threads())
     loader = ImageLoader(ImagePolicy.from_settings(settings))
 
-    def encode(image: Image) -> Embedding:
-        return models.of(version_of(OFFICIAL)).embedding_of(image)  # all versions share its encoder
-
-    registry = open_registry(settings)
-    trainer = jobs.Trainer(open_store(settings), registry, loader.load, encode, TrainingSettings(), general_set())
-    return {orders.KIND: trainer}
+    store, registry = open_store(settings), open_registry(settings)
+    how = TrainingSettings(adapter_rank=settings.train_adapters)
+    return {orders.KIND: jobs.Trainer(store, registry, loader.load, models.named, how, general_set())}
 
 
 HANDLERS: dict[QueueName, Callable[[Settings, Models], dict[str, Handler]]] = {

@@ -49,6 +49,11 @@ class Segmenter:
         self._refinement = Refinement()
         self._pickers: Recent[Picker] = Recent(PICKERS)
 
+    @property
+    def identity(self) -> str:
+        """Equal for segmenters whose embeddings are interchangeable."""
+        return self.engine.identity
+
     def close(self) -> None:
         self._loader.close()
 

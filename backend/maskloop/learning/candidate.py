@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.errors import BadRequest, MaskloopError
@@ -13,18 +15,32 @@ from maskloop.evaluation.coco import GroundTruth
 from maskloop.learning import gate, simulated
 from maskloop.learning.dataset import ReviewedPhoto, describe, views
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
-from maskloop.learning.samples import Sample
+from maskloop.learning.samples import Sample, Seen, squared
 from maskloop.learning.shelf import Shelf
 from maskloop.learning.training import Progress, TrainingSettings, train
 from maskloop.sam.network import load_model
-from maskloop.sam.values import Embedding, Image
+from maskloop.sam.preprocess import SQUARE
+from maskloop.sam.values import EMBEDDING_SHAPE, Embedding, Image
 
 log = logging.getLogger(__name__)
 
 MOST_VIEWS = 4096
-"""Of all photos together, 2 MiB of disk each; with more photos than these there is one of each."""
+"""Of all photos together, 2 MiB of disk each, 5 with adapters; with more photos than these there is one of each."""
 
 Encode = Callable[[Image], Embedding]
+
+
+class Encoder(Protocol):
+    """What an ``inference.Segmenter`` offers. identity: equal for encoders that see the same."""
+
+    @property
+    def identity(self) -> str: ...
+
+    def embedding_of(self, image: Image) -> Embedding: ...
+
+
+EncoderOf = Callable[[str], Encoder]
+"""That of a version."""
 
 
 class Prepared(NamedTuple):
@@ -42,16 +58,20 @@ Watch = Callable[[Sequence[ReviewedPhoto]], Iterable[ReviewedPhoto]]
 def prepare(
     photos: Sequence[ReviewedPhoto], encode: Encode, settings: TrainingSettings, folder: Path, watch: Watch = iter
 ) -> Prepared:
-    """Read and encode; what fails is recorded and left out. folder: on the disk that keeps embeddings meanwhile."""
-    found, shelf = Prepared([], [], {}), Shelf(folder)
+    """Read and encode, by the encoder that training starts from; what fails is recorded and left out. folder: on the
+    disk that keeps embeddings meanwhile."""
+    found = Prepared([], [], {})
+    features, squares = Shelf(folder, EMBEDDING_SHAPE, np.float16), Shelf(folder, (*SQUARE, 3), np.uint8)
     count = max(1, min(settings.views, MOST_VIEWS // max(1, len(photos))))
 
-    def kept(image: Image) -> Embedding:
-        return shelf.put(encode(image))
+    def see(image: Image) -> Seen:
+        embedding = encode(image)
+        pixels = squares.put(squared(image)) if settings.adapter_rank else None
+        return Seen(Embedding(features.put(embedding.features), embedding.size), pixels)
 
     for photo in watch(photos):
         try:
-            prepared = views(photo, kept, count, settings.seed)
+            prepared = views(photo, see, count, settings.seed)
         except MaskloopError as error:
             log.warning("%s is left out: %s", photo.name, error)
             found.problems[photo.name] = str(error)
@@ -99,28 +119,54 @@ def _hint(prepared: Prepared) -> str:
 
 
 Judged = Sequence[tuple[Embedding, Sequence[GroundTruth]]]
-"""Photos to judge by, and the objects on each."""
+"""Photos to judge by as a version sees them, and the objects on each."""
 
 
-def judge(registry: Registry, name: str, held_out: Judged, general: Judged = ()) -> Judgement:
+def judge(
+    registry: Registry,
+    name: str,
+    held_out: Sequence[ReviewedPhoto],
+    general: Sequence[ReviewedPhoto],
+    encoder_of: EncoderOf,
+    watch: Watch = iter,
+) -> Judgement:
     """Compare a version with the one in service, and keep what was found, also of what its scores are worth.
 
-    Raises UnknownVersion or WeightsError.
+    Photos that can't be read are not judged by, and logged. Raises UnknownVersion or WeightsError.
     """
     against = registry.in_service()
-    if (refusal := gate.too_few(sum(len(objects) for _, objects in held_out))) is not None:
+    encoders = {one: encoder_of(one) for one in (name, against, OFFICIAL)}
+    seen = encoded(held_out, encoders, watch)
+    if (refusal := gate.too_few(sum(len(objects) for _, objects in seen[name]))) is not None:
         judgement = Judgement(passed=False, reason=refusal.reason, against=against)
     else:
-        judgement = _compare(registry, name, against, held_out, general)
+        judgement = _compare(registry, name, against, seen, encoded(general, encoders, watch))
     registry.record_judgement(name, judgement)
     return judgement
 
 
-def _compare(registry: Registry, name: str, against: str, held_out: Judged, general: Judged) -> Judgement:
-    engines = {one: TorchEngine(load_model(registry.weights(one))) for one in {name, against, OFFICIAL}}
-    candidate, served = engines[name], engines[against]
-    registry.record_chances(name, simulated.of_objects(candidate, held_out))
-    kept = (gate.agree(candidate, general), gate.agree(engines[OFFICIAL], general)) if general else None
-    figures = gate.measure(candidate, held_out)
-    decision = gate.decide(figures, gate.measure(served, held_out), kept)
+def encoded(photos: Sequence[ReviewedPhoto], encoders: Mapping[str, Encoder], watch: Watch) -> dict[str, Judged]:
+    """The photos as each version sees them; those that see the same share embeddings."""
+    different = {encoder.identity: encoder for encoder in encoders.values()}
+    found: dict[str, list[tuple[Embedding, Sequence[GroundTruth]]]] = {identity: [] for identity in different}
+    for photo in watch(photos):
+        try:
+            image = photo.read()
+            embeddings = {identity: encoder.embedding_of(image) for identity, encoder in different.items()}
+        except MaskloopError as error:
+            log.warning("%s is not judged by: %s", photo.name, error)
+            continue
+        for identity, embedding in embeddings.items():
+            found[identity].append((embedding, photo.objects))
+    return {version: found[encoder.identity] for version, encoder in encoders.items()}
+
+
+def _compare(
+    registry: Registry, name: str, against: str, held_out: Mapping[str, Judged], general: Mapping[str, Judged]
+) -> Judgement:
+    engines = {one: TorchEngine(load_model(registry.weights(one))) for one in (name, against, OFFICIAL)}
+    registry.record_chances(name, simulated.of_objects(engines[name], held_out[name]))
+    now, official = (gate.agree(engines[one], general[one]) for one in (name, OFFICIAL))
+    figures, served = (gate.measure(engines[one], held_out[one]) for one in (name, against))
+    decision = gate.decide(figures, served, (now, official) if general[name] else None)
     return Judgement(passed=decision.passed, reason=decision.reason, against=against, metrics=figures.means())

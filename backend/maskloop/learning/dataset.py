@@ -18,8 +18,8 @@ from maskloop.evaluation.coco import GroundTruth
 from maskloop.geometry import boxes
 from maskloop.learning.looks import looks
 from maskloop.learning.registry import TrainingData
-from maskloop.learning.samples import Sample, prepare
-from maskloop.sam.values import Embedding, Image
+from maskloop.learning.samples import Sample, Seen, prepare
+from maskloop.sam.values import Image
 
 HELD_OUT = 0.2
 """Share of the reviewed tasks that no version ever learns from."""
@@ -90,11 +90,11 @@ def describe(source: str, photos: Sequence[ReviewedPhoto]) -> TrainingData:
     )
 
 
-def views(photo: ReviewedPhoto, encode: Callable[[Image], Embedding], count: int, seed: int) -> list[Sample]:
+def views(photo: ReviewedPhoto, see: Callable[[Image], Seen], count: int, seed: int) -> list[Sample]:
     """``count`` looks at the photo, the first of them the photo itself, each with its objects: see ``looks``.
 
     What is seen depends on the seed, the photo's name and its objects. Raises what reading raises.
     """
     image, masks = photo.read(), [one.mask for one in photo.objects]
     own = zlib.crc32(f"{seed} {photo.name}".encode())
-    return [prepare(encode(look.image), look.masks, own) for look in looks(image, masks, count, own)]
+    return [prepare(see(look.image), look.masks, own) for look in looks(image, masks, count, own)]

@@ -6,30 +6,25 @@ that finds nothing new trains nothing.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from maskloop.errors import BadRequest, MaskloopError
-from maskloop.evaluation.coco import GroundTruth
-from maskloop.learning.candidate import Encode, judge, make_candidate, prepare
+from maskloop.errors import BadRequest
+from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
 from maskloop.learning.dataset import ReviewedPhoto, describe, split
 from maskloop.learning.orders import Order
-from maskloop.learning.registry import Registry
+from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.reviews import count_reviewed, from_reviews
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.training import Progress, TrainingSettings
-from maskloop.sam.values import Embedding, Image
-
-log = logging.getLogger(__name__)
+from maskloop.sam.values import Image
 
 PREPARING, TRAINING = 0.2, 0.7
 """Shares of a job's time; the gate takes the rest."""
 ACTOR = "maskloop"
-Encoded = tuple[Embedding, Sequence[GroundTruth]]
 
 
 class Context(Protocol):
@@ -65,13 +60,13 @@ class Trainer:
         store: FeedbackStore,
         registry: Registry,
         load: Callable[[str], Image],
-        encode: Encode,
+        encoder_of: EncoderOf,
         settings: TrainingSettings,
         general: Sequence[ReviewedPhoto] = (),
     ) -> None:
-        """load: a task's image; encode: its embedding. general: photos that a candidate must not get worse on."""
+        """load: a task's image. general: photos that a candidate must not get worse on."""
         self._store, self._registry = store, registry
-        self._load, self._encode = load, encode
+        self._load, self._encoder_of = load, encoder_of
         self._settings, self._general = settings, general
 
     def __call__(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -96,8 +91,8 @@ class Trainer:
         elif self._registry.judgement(name):
             return self._told(name, "Nothing was reviewed since.")
         context.progress(PREPARING + TRAINING, f"Judging {name}.")
-        held_out, general = self._encoded(keep, context), self._encoded(self._general, context)
-        judgement = judge(self._registry, name, held_out, general)
+        watch = partial(self._checked, context=context)
+        judgement = judge(self._registry, name, keep, self._general, self._encoder_of, watch)
         if judgement.passed:
             self._registry.promote(name)
         details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
@@ -107,7 +102,8 @@ class Trainer:
     def _train(self, name: str, project: int, learn: Sequence[ReviewedPhoto], context: Context) -> dict[str, str]:
         """Register the version; gives the photos that couldn't be used."""
         checkpoint, watch = self._registry.checkpoint(name), partial(self._watched, context=context)
-        prepared = prepare(learn, self._encode, self._settings, checkpoint.parent, watch)
+        encode = self._encoder_of(OFFICIAL).embedding_of
+        prepared = prepare(learn, encode, self._settings, checkpoint.parent, watch)
 
         def on_progress(step: Progress) -> None:
             context.check()
@@ -135,13 +131,7 @@ class Trainer:
             context.progress(PREPARING * number / len(photos), f"Encoding image {number + 1} of {len(photos)}.")
             yield photo
 
-    def _encoded(self, photos: Sequence[ReviewedPhoto], context: Context) -> list[Encoded]:
-        """Those that can be read; why others can't is in the log."""
-        found: list[Encoded] = []
+    def _checked(self, photos: Sequence[ReviewedPhoto], context: Context) -> Iterator[ReviewedPhoto]:
         for photo in photos:
             context.check()
-            try:
-                found.append((self._encode(photo.read()), photo.objects))
-            except MaskloopError as error:
-                log.warning("%s is not judged by: %s", photo.name, error)
-        return found
+            yield photo

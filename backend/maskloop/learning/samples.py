@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskloop.learning.clicks import STRIDE, Places, places
-from maskloop.sam.preprocess import resized
-from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, Embedding, ImageSize
+from maskloop.sam.preprocess import SQUARE, resized, shrunk_or_grown, to_frame
+from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, Embedding, Image, ImageSize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,14 +36,26 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One view of a photo and its objects."""
+    """One view of a photo and its objects.
+
+    embedding: as the encoder sees it before training. pixels: uint8 (1024, 1024, 3), see ``squared``; None if the
+    encoder doesn't learn.
+    """
 
     embedding: Embedding
     targets: tuple[Target, ...]
+    pixels: Image | None = None
 
     def features(self) -> Tensor:
         """float32 (4096, 256)."""
         return torch.from_numpy(self.embedding.features.astype(np.float32)).flatten(1).T.contiguous()
+
+    def square(self) -> Tensor:
+        """float32 (1, 1024, 1024, 3): the encoder's input. Raises ValueError if the pixels weren't kept."""
+        if self.pixels is None:
+            raise ValueError("an encoder learns from pixels")
+        height, width = resized(self.embedding.size)
+        return torch.from_numpy(to_frame(self.pixels[:height, :width], SQUARE))[None]
 
     def inside(self) -> Tensor:
         """float32 (256, 256): the share of each pixel of the logits that lies in the image."""
@@ -52,11 +65,26 @@ class Sample:
         return torch.from_numpy(shrink(square))
 
 
-def prepare(embedding: Embedding, masks: Sequence[NDArray[np.bool_]], seed: int) -> Sample:
+class Seen(NamedTuple):
+    """A view as the network sees it: see ``Sample``."""
+
+    embedding: Embedding
+    pixels: Image | None = None
+
+
+def prepare(seen: Seen, masks: Sequence[NDArray[np.bool_]], seed: int) -> Sample:
     """A view whose objects are ``masks`` (height, width); those that are empty there are left out."""
-    chance = np.random.default_rng(seed)
-    targets = (Target(coverage(mask, embedding.size), places(mask, chance)) for mask in masks if mask.any())
-    return Sample(embedding, tuple(targets))
+    chance, size = np.random.default_rng(seed), seen.embedding.size
+    targets = (Target(coverage(mask, size), places(mask, chance)) for mask in masks if mask.any())
+    return Sample(seen.embedding, tuple(targets), seen.pixels)
+
+
+def squared(image: Image) -> Image:
+    """The image with its longest side 1024, in a square of that side."""
+    square = np.zeros((*SQUARE, 3), np.uint8)
+    small = shrunk_or_grown(image)
+    square[: small.shape[0], : small.shape[1]] = small
+    return square
 
 
 def coverage(mask: NDArray[np.bool_], size: ImageSize) -> bytes:

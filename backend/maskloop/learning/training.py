@@ -1,6 +1,7 @@
-"""Teaching the mask decoder what a project's people mean by a click; the encoder stays as it is.
+"""Teaching the mask decoder what a project's people mean by a click.
 
-So embeddings are computed once and serve every version, and two CPU cores are enough. Of a click's three masks the one
+The encoder stays as it is, so embeddings are computed once and serve every version, and two CPU cores are enough. On a
+GPU, low-rank adapters may let it learn too: see ``adapters``. Of a click's three masks the one
 that came closest learns the person's mask, and all do as far as the model would choose them; the others are held to
 what the official model says (distillation), so that an ambiguous click keeps three different answers. The score head
 learns the IoU that each mask really had, and to put the best one first.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from maskloop.engines.runtime import has_bf16
+from maskloop.learning.adapters import adapt, merge
 from maskloop.learning.clicks import correction, drawn_box, first_click
 from maskloop.learning.losses import divergence, mask_loss, true_iou
 from maskloop.learning.samples import Sample, Target
@@ -62,6 +63,9 @@ class TrainingSettings(BaseModel):
     distillation_weight: float = Field(1.0, ge=0)
     views: int = Field(4, ge=1)
     """Looks at each photo: as it is, mirrored, and parts of it; each costs an embedding."""
+    adapter_rank: int = Field(0, ge=0)
+    """Of adapters on the encoder; 0: it stays as it is. With them, each step encodes its photos and each version has
+    embeddings of its own."""
     precision: str = Field("auto", pattern="^(auto|fp32|bf16)$")
 
 
@@ -149,17 +153,21 @@ def prompts(lessons: Sequence[Lesson]) -> int:
 
 
 class Run:
-    """One training: a model, its optimizer, the average of its weights, and how far it is."""
+    """One training: a model, its optimizer, the average of what is trained, and how far it is."""
 
     def __init__(self, model: MobileSam, teacher: MobileSam, settings: TrainingSettings, steps: int) -> None:
         self.settings, self.steps, self.done = settings, steps, 0
-        self.model = model
-        self.trained = [*model.mask_decoder.requires_grad_(True).parameters()]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=settings.learning_rate, weight_decay=0.0, fused=True)
-        self.average = deepcopy(model.mask_decoder.state_dict())
-        self.anchor = teacher.mask_decoder.state_dict()
-        self.dtype = precision(settings.precision)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = precision(settings.precision, self.device)
+        self.trained = dict(model.mask_decoder.requires_grad_(True).named_parameters())
+        if settings.adapter_rank:
+            self.trained |= adapt(model.image_encoder, settings.adapter_rank, settings.seed)
+        self.model, self.teacher = model.to(self.device), teacher.to(self.device)
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True
+        )
         with torch.no_grad():
+            self.average = {name: parameter.clone() for name, parameter in self.trained.items()}
             self.grid = model.prompt_encoder.grid().to(self.dtype)
             self.official = parameters(teacher, self.dtype)
 
@@ -169,7 +177,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.pace()
         losses = [self.learn(lesson, 1 / prompts(lessons), chance) for lesson in lessons]
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
+        torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.done += 1
@@ -179,12 +187,20 @@ class Run:
     def learn(self, lesson: Lesson, weight: float, chance: np.random.Generator) -> float:
         """Add what one photo's objects want to the gradient; gives their weighted loss."""
         sample, targets = lesson
-        masks = torch.from_numpy(np.stack([target.mask() for target in targets]))
-        view = View(sample.features(), sample.inside(), masks)
+        masks = self.here(np.stack([target.mask() for target in targets]))
+        view = View(self.features(sample), sample.inside().to(self.device), masks, sample)
         refining = chance.random() < self.settings.refining_share
         loss = weight * (self.refining_loss if refining else self.first_loss)(view, targets, chance)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
+
+    def features(self, sample: Sample) -> Tensor:
+        """Of the encoder as it is now, (4096, 256)."""
+        if not self.settings.adapter_rank:
+            return sample.features().to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16):
+            seen: Tensor = self.model.image_encoder(sample.square().to(self.device))
+        return seen[0].flatten(1).T.float()
 
     def first_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
         """Of one click or a box on each object."""
@@ -196,7 +212,7 @@ class Run:
         kinds = np.where(boxed[:, None], (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT), (ON_OBJECT, NOT_A_POINT))
         prompts = Prompts(np.array(points, np.float32), kinds.astype(np.int64), None)
         logits, scores = self.decode(parameters(self.model, self.dtype), view, prompts)
-        is_box = torch.from_numpy(boxed)
+        is_box = self.here(boxed)
         loss = self.single_loss(logits[is_box], scores[is_box], view, is_box)
         if boxed.all():
             return loss
@@ -204,7 +220,8 @@ class Run:
         loss = loss + self.ambiguous_loss(logits, scores, view, ~is_box)
         if chance.random() < self.settings.distilling_share:
             with torch.no_grad():
-                official, _ = self.decode(self.official, view, prompts)
+                seen = view._replace(features=view.sample.features().to(self.device))
+                official, _ = self.decode(self.official, seen, prompts)
             loss = loss + self.distillation_loss(logits, official[~is_box, 1:], view, ~is_box)
         return loss
 
@@ -237,29 +254,31 @@ class Run:
         kinds: NDArray[np.int64] = np.full((len(targets), 1), ON_OBJECT, np.int64)
         masks: Tensor | None = None
         current = parameters(self.model, self.dtype)
+        truths = (view.targets > 0.5).numpy(force=True)
         for count in range(1, clicks):
             with torch.no_grad():
                 logits, scores = self.decode(current, view, closed(points, kinds, masks))
-            best = 1 + scores[:, 1:].argmax(1) if count == 1 else torch.zeros(len(targets), dtype=torch.int64)
-            masks = logits[torch.arange(len(targets)), best]
+            masks = torch.stack([of[one] for of, one in zip(logits, best(scores, count), strict=True)])
+            given = ((masks > 0) & (view.inside > 0.5)).numpy(force=True)
             found = [
-                correction(truth, given, chance) or (first_click(target.places, chance), ON_OBJECT)
-                for truth, given, target in zip(
-                    (view.targets > 0.5).numpy(), ((masks > 0) & (view.inside > 0.5)).numpy(), targets, strict=True
-                )
+                correction(truth, mask, chance) or (first_click(target.places, chance), ON_OBJECT)
+                for truth, mask, target in zip(truths, given, targets, strict=True)
             ]
             points = np.concatenate([points, np.stack([point for point, _ in found])[:, None]], axis=1)
             kinds = np.concatenate([kinds, np.array([[kind] for _, kind in found], np.int64)], axis=1)
         logits, scores = self.decode(current, view, closed(points, kinds, masks))
-        return self.single_loss(logits, scores, view, torch.ones(len(targets), dtype=torch.bool))
+        return self.single_loss(logits, scores, view, self.here(np.ones(len(targets), bool)))
 
     def decode(self, decoder: Mapping[str, Tensor], view: View, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Logits (N, 4, 256, 256) and scores (N, 4), float32, that a decoder's parameters give."""
         encoder = self.model.prompt_encoder
         pixels = (view.features[None] + encoder.embed_masks(prompts.masks)).to(self.dtype)
-        points = encoder.embed_points(torch.from_numpy(prompts.points), torch.from_numpy(prompts.kinds)).to(self.dtype)
+        points = encoder.embed_points(self.here(prompts.points), self.here(prompts.kinds)).to(self.dtype)
         logits, scores = functional_call(self.model.mask_decoder, dict(decoder), (pixels, self.grid, points))
         return logits.float(), scores.float()
+
+    def here(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def pace(self) -> float:
         """The learning rate's factor: up in a line, down in a cosine."""
@@ -269,15 +288,20 @@ class Run:
     @torch.no_grad()
     def take_average(self) -> None:
         share = 1 - min(self.settings.average, (1 + self.done) / (10 + self.done))
-        for name, tensor in self.model.mask_decoder.state_dict().items():
-            self.average[name].lerp_(tensor, share)
+        for name, parameter in self.trained.items():
+            self.average[name].lerp_(parameter, share)
 
+    @torch.no_grad()
     def result(self) -> MobileSam:
         """The model with averaged weights, on the way between them and the official ones, in eval mode."""
-        share = self.settings.official_share
-        mixed = {name: tensor.lerp(self.anchor[name], share) for name, tensor in self.average.items()}
-        self.model.mask_decoder.load_state_dict(mixed)
-        return self.model.requires_grad_(False).eval()
+        for name, parameter in self.trained.items():
+            parameter.copy_(self.average[name])
+        merge(self.model.image_encoder)
+        for part in ("mask_decoder", "image_encoder") if self.settings.adapter_rank else ("mask_decoder",):
+            official = dict(self.teacher.get_submodule(part).named_parameters())
+            for name, parameter in self.model.get_submodule(part).named_parameters():
+                parameter.lerp_(official[name], self.settings.official_share)
+        return self.model.to("cpu").requires_grad_(False).eval()
 
     def save(self, path: Path) -> None:
         """Keep the state; a crash leaves the one before."""
@@ -285,7 +309,7 @@ class Run:
         state = {
             "settings": self.settings.model_dump_json(),
             "done": self.done,
-            "decoder": self.model.mask_decoder.state_dict(),
+            "trained": {name: parameter.detach() for name, parameter in self.trained.items()},
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
@@ -295,12 +319,14 @@ class Run:
             os.fsync(file.fileno())
         partial.rename(path)
 
+    @torch.no_grad()
     def restore(self, path: Path) -> None:
         """Go on from a kept state, if it is one of a training with the same settings."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
         if state["settings"] != self.settings.model_dump_json():
             return
-        self.model.mask_decoder.load_state_dict(state["decoder"])
+        for name, parameter in self.trained.items():
+            parameter.copy_(state["trained"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average, self.done = state["average"], state["done"]
 
@@ -311,6 +337,12 @@ class View(NamedTuple):
     features: Tensor
     inside: Tensor
     targets: Tensor
+    sample: Sample
+
+
+def best(scores: Tensor, count: int) -> Tensor:
+    """Which of four masks answers the ``count``-th click on each object; scores: (N, 4). See ``sam.interactive``."""
+    return 1 + scores[:, 1:].argmax(1) if count == 1 else torch.zeros(len(scores), dtype=torch.int64)
 
 
 def closed(points: NDArray[np.float32], kinds: NDArray[np.int64], masks: Tensor | None) -> Prompts:
@@ -328,7 +360,7 @@ def parameters(model: MobileSam, dtype: torch.dtype) -> dict[str, Tensor]:
     return {name: parameter.to(dtype) for name, parameter in model.mask_decoder.named_parameters()}
 
 
-def precision(wanted: str) -> torch.dtype:
-    """In which the decoder is computed; weights, losses and the optimizer are always in float32."""
-    low = wanted == "bf16" or (wanted == "auto" and has_bf16())
-    return torch.bfloat16 if low else torch.float32
+def precision(wanted: str, device: torch.device) -> torch.dtype:
+    """In which the network is computed; weights, losses and the optimizer are always in float32."""
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else has_bf16()
+    return torch.bfloat16 if wanted == "bf16" or (wanted == "auto" and fast) else torch.float32
