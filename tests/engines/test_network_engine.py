@@ -29,7 +29,7 @@ class Echo(NetworkEngine):
         return np.broadcast_to(brightness, (count, 256, height // 16, width // 16)).astype(np.float16)
 
     def run_decoder(
-        self, features: NDArray[np.float16], batch: PromptBatch
+        self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self.need(len(batch.points))
         told = batch.points.sum(axis=(1, 2)) + batch.kinds.sum(axis=1)

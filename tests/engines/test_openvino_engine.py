@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,20 @@ def test_engines_of_equal_precision_and_frames_share_embeddings_and_others_do_no
     model = load_model(random_weights)
     assert TorchEngine(model, "cpu", "bf16", FRAMES).identity != torch_engine.identity
     assert TorchEngine(model, "cpu", "fp32", EXACT).identity != torch_engine.identity
+
+
+def test_a_version_answers_with_both_of_its_decoders(
+    random_weights: Path, converted_dir: Path, embedding: Embedding
+) -> None:
+    model = load_model(random_weights)
+    model.single_mask_decoder = deepcopy(model.mask_decoder)
+    model.single_mask_decoder.iou_prediction_head.layers[2].bias += 1
+    for engine in (OpenVinoEngine(model, "fp32", 1, converted_dir), TorchEngine(model, frames=FRAMES)):
+        (three,), (single,) = (engine.decode(embedding, prompts()[-1:], multimask=many) for many in (True, False))
+        plain = TorchEngine(load_model(random_weights), frames=FRAMES)
+        (same,), (other,) = (plain.decode(embedding, prompts()[-1:], multimask=many) for many in (True, False))
+        np.testing.assert_allclose(three.scores, same.scores, atol=1e-3)
+        np.testing.assert_allclose(single.scores, other.scores + 1, atol=1e-3)
 
 
 def test_versions_with_the_same_encoder_share_it(random_weights: Path, converted_dir: Path, tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import select
 
+from maskloop.cli import models
 from maskloop.errors import BadRequest
 from maskloop.learning.challenge import FEWEST, Side, difference, side, verdict
 from maskloop.learning.registry import OFFICIAL, Challenge, ModelVersion, Registry, UnknownVersion
 from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.tables import AuditLine
 from maskloop.sam.network import MobileSam
 
 Review = Callable[..., None]
@@ -72,6 +75,20 @@ def test_a_challenge_goes_on_until_it_is_ended_or_decided(registry: Registry) ->
         assert registry.challenge() is not None
         end()
         assert registry.challenge() is None
+
+
+def test_who_ends_a_challenge_is_in_the_audit(
+    registry: Registry, sqlite_store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "open_registry", lambda _: registry)
+    monkeypatch.setattr(models, "open_store", lambda _: sqlite_store)
+    registry.start_challenge(Challenge(name="new", share=0.2))
+    for _ in range(2):  # the second ends nothing
+        models.challenge_command(end=True)
+    sqlite_store.process_pending()
+    with sqlite_store.session() as session:
+        line = session.scalars(select(AuditLine)).one()
+    assert (line.action, line.subject, line.details) == ("end challenge", "new", {"share": 0.2})
 
 
 def test_what_can_not_challenge_is_refused(registry: Registry) -> None:

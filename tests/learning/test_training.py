@@ -16,7 +16,7 @@ from maskloop.geometry import masks
 from maskloop.learning.adapters import adapt, linear_layers, merge
 from maskloop.learning.dataset import ground_truth
 from maskloop.learning.samples import Sample, Seen, prepare, squared
-from maskloop.learning.training import Progress, TrainingSettings, batches, count_steps, train
+from maskloop.learning.training import DECODERS, Progress, TrainingSettings, batches, count_steps, train
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam, load_model, weights_hash
 from maskloop.sam.values import Embedding, Image, ImageSize
@@ -53,7 +53,7 @@ def learned(
     network: MobileSam, samples: list[list[Sample]], settings: TrainingSettings = SETTINGS, **more: object
 ) -> str:
     model = train(deepcopy(network), network, samples, settings, **more)  # type: ignore[arg-type]
-    return weights_hash(model.mask_decoder)
+    return weights_hash(model)
 
 
 def test_every_object_is_learned_from_once_an_epoch(samples: list[list[Sample]]) -> None:
@@ -79,6 +79,19 @@ def test_the_encoder_stays_so_embeddings_serve_every_version(network: MobileSam,
     assert weights_hash(model.mask_decoder) != weights_hash(network.mask_decoder)
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("refining", "boxes", "learning"),
+    [(0.0, 0.0, {"mask_decoder"}), (0.0, 1.0, {"single_mask_decoder"}), (1.0, 0.0, {"single_mask_decoder"})],
+)
+def test_first_clicks_teach_one_decoder_and_other_prompts_another(
+    network: MobileSam, samples: list[list[Sample]], refining: float, boxes: float, learning: set[str]
+) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 1, "refining_share": refining, "box_share": boxes})
+    model = train(deepcopy(network), network, samples, settings)
+    official = weights_hash(network.mask_decoder)
+    assert {name for name in DECODERS if weights_hash(model.get_submodule(name)) != official} == learning
 
 
 ADAPTING = SETTINGS.model_copy(update={"adapter_rank": 2, "epochs": 1, "prompts_per_step": 8, "distilling_share": 1.0})
@@ -126,12 +139,12 @@ def test_the_result_lies_on_the_way_to_the_official_weights(network: MobileSam, 
     def taught(share: float) -> torch.Tensor:
         settings = SETTINGS.model_copy(update={"official_share": share})
         model = train(deepcopy(network), network, samples, settings)
-        return torch.cat([parameter.flatten() for parameter in model.mask_decoder.parameters()])
+        return torch.cat([one.flatten() for name in DECODERS for one in model.get_submodule(name).parameters()])
 
     alone, half, official = (taught(share) for share in (0.0, 0.5, 1.0))
     torch.testing.assert_close(half, (alone + official) / 2)
     assert not torch.equal(alone, official)
-    assert torch.equal(official, torch.cat([one.flatten() for one in network.mask_decoder.parameters()]))
+    assert torch.equal(official, torch.cat([one.flatten() for one in network.mask_decoder.parameters()] * 2))
 
 
 def test_a_killed_run_goes_on_where_it_was(

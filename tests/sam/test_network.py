@@ -37,6 +37,17 @@ def test_loads_what_it_saves(tmp_path: Path, random_state: dict[str, torch.Tenso
     assert all(torch.equal(loaded[name], random_state[name]) for name in random_state)
 
 
+def test_a_version_may_have_a_decoder_for_prompts_that_get_one_mask(random_state: dict[str, torch.Tensor]) -> None:
+    alone = from_state(random_state)
+    assert alone.decoder(multimask=True) is alone.decoder(multimask=False) is alone.mask_decoder
+    own = {f"single_{name}": tensor for name, tensor in random_state.items() if name.startswith("mask_decoder.")}
+    model = from_state(random_state | own)
+    assert model.decoder(multimask=True) is model.mask_decoder
+    assert model.decoder(multimask=False) is model.single_mask_decoder
+    with pytest.raises(WeightsError, match="single_mask_decoder"):
+        from_state(random_state | dict([*own.items()][1:]))
+
+
 def test_official_classifier_is_the_only_thing_left_out(random_state: dict[str, torch.Tensor]) -> None:
     from_state(random_state | {name: torch.zeros(1) for name in CLASSIFIER})
     with pytest.raises(WeightsError, match="surprise"):

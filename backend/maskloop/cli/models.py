@@ -92,7 +92,9 @@ def challenge_command(version: Challenger = None, share: Share = 0.2, end: End =
     if end == (version is not None):
         raise BadRequest("Name a version, or --end the challenge that goes on.")
     if version is None:
-        registry.end_challenge()
+        ended = registry.end_challenge()
+        if ended is not None:
+            open_store(settings).record_action(getpass.getuser(), "end challenge", ended.name, {"share": ended.share})
         typer.echo(f"No challenge goes on; {registry.in_service()} answers all clicks.")
         return
     registry.start_challenge(Challenge(name=version, share=share))

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
@@ -65,7 +64,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         registry.check_free(name)
         chosen = [category.strip() for category in categories.split(",") if category.strip()]
         learn, keep = split(from_coco(images, annotations, chosen), hold_out)
-        torch.set_num_threads(settings.threads or available_threads())
+        threads = settings.threads or available_threads()
         keep_memory()
         how = TrainingSettings(epochs=epochs, seed=seed, views=views, adapter_rank=adapters)
         folder, encoder_of = registry.checkpoint(name).parent, open_encoders(settings)
@@ -83,13 +82,14 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
                 str(annotations),
                 how,
                 parent=parent,
+                threads=threads,
                 on_progress=bar.step,
                 checkpoint=checkpoint,
             )
         typer.echo(f"Version {name} has learned from {data.objects} objects on {data.photos} photos.")
         if keep:
             watch = partial(track, description="Judging", console=console)
-            typer.echo(judge(registry, name, keep, general_set(), encoder_of, watch).reason)
+            typer.echo(judge(registry, name, keep, general_set(), encoder_of, watch, threads).reason)
 
     return run
 

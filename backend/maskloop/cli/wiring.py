@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
 
 from maskloop.annotate import work as annotating
 from maskloop.cli.models import open_registry
@@ -214,12 +213,12 @@ def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
 
 
 def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
-    torch.set_num_threads(settings.threads or available_threads())
+    threads = settings.threads or available_threads()
     loader = ImageLoader(ImagePolicy.from_settings(settings))
 
     store, registry = open_store(settings), open_registry(settings)
     how = TrainingSettings(adapter_rank=settings.train_adapters)
-    return {orders.KIND: jobs.Trainer(store, registry, loader.load, models.named, how, general_set())}
+    return {orders.KIND: jobs.Trainer(store, registry, loader.load, models.named, how, general_set(), threads)}
 
 
 HANDLERS: dict[QueueName, Callable[[Settings, Models], dict[str, Handler]]] = {

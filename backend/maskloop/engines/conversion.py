@@ -55,11 +55,11 @@ def converted_encoder(model: MobileSam, cache_dir: Path | None) -> openvino.Mode
     return kept(cache_dir, "encoder", weights_hash(model.image_encoder), lambda: convert_encoder(model))
 
 
-def converted_decoder(model: MobileSam, cache_dir: Path | None) -> openvino.Model:
+def converted_decoder(decoder: MaskDecoder, prompts: PromptEncoder, cache_dir: Path | None) -> openvino.Model:
     """Features float16 (256, 64, 64), embedded masks (1, 1 or 4096, 256) and embedded points (N, P, 256) to logits
     (N, 4, 256, 256) and scores (N, 4), float32. From ``cache_dir`` if it is there."""
-    parts = weights_hash(model.mask_decoder) + weights_hash(model.prompt_encoder.pe_layer)
-    return kept(cache_dir, "decoder", hashlib.sha256(parts.encode()).hexdigest(), lambda: convert_decoder(model))
+    key = hashlib.sha256((weights_hash(decoder) + weights_hash(prompts.pe_layer)).encode()).hexdigest()
+    return kept(cache_dir, "decoder", key, lambda: convert_decoder(decoder, prompts.grid()))
 
 
 def convert_encoder(model: MobileSam) -> openvino.Model:
@@ -67,8 +67,8 @@ def convert_encoder(model: MobileSam) -> openvino.Model:
     return convert(model.image_encoder, [(1, -1, -1, 3)], [torch.zeros(1, *SQUARE, 3)])
 
 
-def convert_decoder(model: MobileSam) -> openvino.Model:
-    decoding = Decoding(model.mask_decoder, model.prompt_encoder.grid())
+def convert_decoder(decoder: MaskDecoder, grid: Tensor) -> openvino.Model:
+    decoding = Decoding(decoder, grid)
     channels = EMBEDDING_SHAPE[0]
     features, masks, points = (
         torch.zeros(EMBEDDING_SHAPE).half(),

@@ -45,11 +45,14 @@ def check(engine: Engine, make_reference: Callable[[], Engine], weights: str, re
 
 
 def relative_error(engine: Engine, reference: Engine) -> float:
-    """The larger of the errors of an embedding and, that embedding given, of a click's logits."""
+    """The largest of the errors of an embedding and, that embedding given, of a click's logits, three masks and one."""
     (embedding,), (expected,) = engine.encode([probe()]), reference.encode([probe()])
     click = Prompt(np.array([[300, 400]], np.float32), np.ones(1, np.int8))
-    answers = (one.decode(expected, [click], multimask=True)[0].logits for one in (engine, reference))
-    return max(distance(embedding.features, expected.features), distance(*answers))
+    errors = [distance(embedding.features, expected.features)]
+    for multimask in (True, False):
+        (given,), (wanted,) = (one.decode(expected, [click], multimask=multimask) for one in (engine, reference))
+        errors.append(distance(given.logits, wanted.logits))
+    return max(errors)
 
 
 def distance(given: NDArray[np.floating], expected: NDArray[np.floating]) -> float:

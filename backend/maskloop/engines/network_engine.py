@@ -40,9 +40,13 @@ class NetworkEngine(ABC):
 
     @abstractmethod
     def run_decoder(
-        self, features: NDArray[np.float16], batch: PromptBatch
+        self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features (256, 64, 64) and N prompts to logits (N, 4, 256, 256) and scores (N, 4)."""
+        """Features (256, 64, 64) and N prompts to logits (N, 4, 256, 256) and scores (N, 4).
+
+        multimask: which decoder, see ``MobileSam.decoder``; the first of its four masks isn't looked at if true, the
+        others aren't if false.
+        """
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         sizes = [ImageSize(*image.shape[:2]) for image in images]
@@ -75,7 +79,8 @@ class NetworkEngine(ABC):
         candidates = slice(1, None) if multimask else slice(0, 1)
 
         def work(prompts: Sequence[Prompt]) -> list[MaskLogits]:
-            answers = zip(*self.run_decoder(embedding.features, stack(prompts, embedding.size)), strict=True)
+            batch = stack(prompts, embedding.size)
+            answers = zip(*self.run_decoder(embedding.features, batch, multimask=multimask), strict=True)
             return [MaskLogits(logits[candidates], scores[candidates], embedding.size) for logits, scores in answers]
 
         answers: dict[int, MaskLogits] = {}

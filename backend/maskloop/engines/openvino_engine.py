@@ -22,8 +22,9 @@ from maskloop.sam.prompts import PromptBatch
 from maskloop.sam.values import ImageSize
 
 PROMPTS_AT_ONCE = 16
-WARM_POINTS = (2, 3, 4)
-"""Numbers of points whose kernels are made before the first click: one click or a box, two clicks, three."""
+WARM_POINTS = ((True, 2), (False, 2), (False, 3), (False, 4))
+"""For which of the decoders and how many points kernels are made before the first click: it, a box, two and three
+clicks."""
 
 
 def best_precision() -> Precision:
@@ -69,11 +70,16 @@ class OpenVinoEngine(NetworkEngine):
             }
             for frame in {*FRAMES} - {SQUARE}:  # makes their kernels now, not at the first click; `blank` the square's
                 self.run_encoder(np.zeros((1, *frame, 3), np.float32))
-        decoder = converted_decoder(model, cache_dir)
-        self.decoder = core.compile_model(decoder, "CPU", settings).create_infer_request()
-        for points in WARM_POINTS:
-            shape = (1, points)
-            self.run_decoder(self.blank, PromptBatch(np.zeros((*shape, 2), np.float32), np.ones(shape, np.int64), None))
+        ready = {
+            decoder: core.compile_model(
+                converted_decoder(decoder, model.prompt_encoder, cache_dir), "CPU", settings
+            ).create_infer_request()
+            for decoder in {model.decoder(multimask=multimask) for multimask in (True, False)}
+        }
+        self.decoders = {multimask: ready[model.decoder(multimask=multimask)] for multimask in (True, False)}
+        for multimask, points in WARM_POINTS:
+            batch = PromptBatch(np.zeros((1, points, 2), np.float32), np.ones((1, points), np.int64), None)
+            self.run_decoder(self.blank, batch, multimask=multimask)
 
     def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
         encoder = self.encoders[ImageSize(*framed.shape[1:3])]
@@ -87,22 +93,27 @@ class OpenVinoEngine(NetworkEngine):
 
     @torch.inference_mode()
     def run_decoder(
-        self, features: NDArray[np.float16], batch: PromptBatch
+        self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         encoder = self.prompt_encoder
         points = encoder.embed_points(torch.from_numpy(batch.points), torch.from_numpy(batch.kinds)).numpy()
         masks = encoder.embed_masks(None if batch.masks is None else torch.from_numpy(batch.masks)).numpy()
+        decoder = self.decoders[multimask]
         if len(masks) == 1:
-            return self.run_decoder_once(features, masks, points)
-        each = [self.run_decoder_once(features, masks[i : i + 1], points[i : i + 1]) for i in range(len(points))]
+            return decoded(decoder, features, masks, points)
+        each = [decoded(decoder, features, masks[i : i + 1], points[i : i + 1]) for i in range(len(points))]
         logits, scores = zip(*each, strict=True)
         return np.concatenate(logits), np.concatenate(scores)
 
-    def run_decoder_once(
-        self, features: NDArray[np.float16], masks: NDArray[np.float32], points: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        answer = self.decoder.infer([features, masks, points], share_inputs=True, share_outputs=True)
-        return np.array(answer[0]), np.array(answer[1])
+
+def decoded(
+    decoder: openvino.InferRequest,
+    features: NDArray[np.float16],
+    masks: NDArray[np.float32],
+    points: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    answer = decoder.infer([features, masks, points], share_inputs=True, share_outputs=True)
+    return np.array(answer[0]), np.array(answer[1])
 
 
 def framed(encoder: openvino.Model, frame: ImageSize) -> openvino.Model:

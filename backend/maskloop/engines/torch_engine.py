@@ -55,13 +55,13 @@ class TorchEngine(NetworkEngine):
 
     @torch.inference_mode()
     def run_decoder(
-        self, features: NDArray[np.float16], batch: PromptBatch
+        self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         encoder = self.model.prompt_encoder
         points = encoder.embed_points(self.here(batch.points), self.here(batch.kinds))
         masks = encoder.embed_masks(None if batch.masks is None else self.here(batch.masks))
         pixels = self.here(features).float().flatten(1).T + masks
-        logits, scores = self.model.mask_decoder(pixels, self.grid, points)
+        logits, scores = self.model.decoder(multimask=multimask)(pixels, self.grid, points)
         return logits.cpu().numpy(), scores.cpu().numpy()
 
     def here(self, array: NDArray[np.generic]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from maskloop.engines.runtime import torch_threads
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation.coco import GroundTruth
@@ -89,6 +90,7 @@ def make_candidate(
     settings: TrainingSettings,
     *,
     parent: str = OFFICIAL,
+    threads: int = 1,
     on_progress: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> ModelVersion:
@@ -97,14 +99,15 @@ def make_candidate(
     if not any(sample.targets for sample_views in prepared.views for sample in sample_views):
         raise BadRequest("There is no reviewed mask to learn from.", _hint(prepared))
     registry.check_free(name)
-    model = train(
-        load_model(registry.weights(parent)),
-        load_model(registry.weights(OFFICIAL)),
-        prepared.views,
-        settings,
-        on_progress=on_progress,
-        checkpoint=checkpoint,
-    )
+    with torch_threads(threads):
+        model = train(
+            load_model(registry.weights(parent)),
+            load_model(registry.weights(OFFICIAL)),
+            prepared.views,
+            settings,
+            on_progress=on_progress,
+            checkpoint=checkpoint,
+        )
     version = ModelVersion(
         name=name, parent=parent, data=describe(source, prepared.photos), settings=settings.model_dump()
     )
@@ -129,6 +132,7 @@ def judge(
     general: Sequence[ReviewedPhoto],
     encoder_of: EncoderOf,
     watch: Watch = iter,
+    threads: int = 1,
 ) -> Judgement:
     """Compare a version with the one in service, and keep what was found, also of what its scores are worth.
 
@@ -140,7 +144,9 @@ def judge(
     if (refusal := gate.too_few(sum(len(objects) for _, objects in seen[name]))) is not None:
         judgement = Judgement(passed=False, reason=refusal.reason, against=against)
     else:
-        judgement = _compare(registry, name, against, seen, encoded(general, encoders, watch))
+        others = encoded(general, encoders, watch)
+        with torch_threads(threads):
+            judgement = _compare(registry, name, against, seen, others)
     registry.record_judgement(name, judgement)
     return judgement
 

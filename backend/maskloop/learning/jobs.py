@@ -63,11 +63,12 @@ class Trainer:
         encoder_of: EncoderOf,
         settings: TrainingSettings,
         general: Sequence[ReviewedPhoto] = (),
+        threads: int = 1,
     ) -> None:
-        """load: a task's image. general: photos that a candidate must not get worse on."""
+        """load: a task's image. general: photos that a candidate must not get worse on. threads: of the CPU."""
         self._store, self._registry = store, registry
         self._load, self._encoder_of = load, encoder_of
-        self._settings, self._general = settings, general
+        self._settings, self._general, self._threads = settings, general, threads
 
     def __call__(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
         """Do an ``orders.Order``. Gives ``version`` (empty if the order had nothing new), ``passed`` and ``reason``.
@@ -92,7 +93,7 @@ class Trainer:
             return self._told(name, "Nothing was reviewed since.")
         context.progress(PREPARING + TRAINING, f"Judging {name}.")
         watch = partial(self._checked, context=context)
-        judgement = judge(self._registry, name, keep, self._general, self._encoder_of, watch)
+        judgement = judge(self._registry, name, keep, self._general, self._encoder_of, watch, self._threads)
         if judgement.passed:
             self._registry.promote(name)
         details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
@@ -116,6 +117,7 @@ class Trainer:
             prepared,
             source(project),
             self._settings,
+            threads=self._threads,
             on_progress=on_progress,
             checkpoint=checkpoint,
         )

@@ -220,10 +220,12 @@ class Registry:
                 raise BadRequest(f"Version {challenge.name} is in service: it can't challenge itself.")
             write(self._directory / "challenge.json", challenge.model_dump_json())
 
-    def end_challenge(self) -> None:
-        """If there is one."""
+    def end_challenge(self) -> Challenge | None:
+        """Gives the one that went on, if any."""
         with self._locked():
+            ended = self.challenge()
             self._end_challenge()
+        return ended
 
     def _end_challenge(self) -> None:
         (self._directory / "challenge.json").unlink(missing_ok=True)

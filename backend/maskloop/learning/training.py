@@ -1,7 +1,8 @@
-"""Teaching the mask decoder what a project's people mean by a click.
+"""Teaching the network what a project's people mean by a click.
 
 The encoder stays as it is, so embeddings are computed once and serve every version, and two CPU cores are enough. On a
-GPU, low-rank adapters may let it learn too: see ``adapters``. Of a click's three masks the one
+GPU, low-rank adapters may let it learn too: see ``adapters``. One decoder learns from first clicks, another, a copy of
+it at first, from boxes and from further clicks, as they pull one decoder to and fro. Of a click's three masks the one
 that came closest learns the person's mask, and all do as far as the model would choose them; the others are held to
 what the official model says (distillation), so that an ambiguous click keeps three different answers. The score head
 learns the IoU that each mask really had, and to put the best one first.
@@ -14,6 +15,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +33,7 @@ from maskloop.learning.adapters import adapt, merge
 from maskloop.learning.clicks import correction, drawn_box, first_click
 from maskloop.learning.losses import divergence, mask_loss, true_iou
 from maskloop.learning.samples import Sample, Target
+from maskloop.sam.decoder import MaskDecoder
 from maskloop.sam.network import MobileSam
 from maskloop.sam.prompts import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NOT_A_POINT, ON_OBJECT
 
@@ -40,7 +44,7 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     seed: int = 0
-    epochs: int = Field(8, gt=0)
+    epochs: int = Field(10, gt=0)
     learning_rate: float = Field(1.5e-4, gt=0)
     warmup_steps: int = Field(20, ge=0)
     prompts_per_step: int = Field(16, gt=0)
@@ -52,9 +56,10 @@ class TrainingSettings(BaseModel):
     stays, for a part of what one click gained."""
     box_share: float = Field(0.2, ge=0, le=1)
     """Prompts that are a box, among first prompts."""
-    refining_share: float = Field(0.25, ge=0, le=1)
-    """Shares of steps that are about a second to fifth click on a mask that isn't right yet."""
-    most_clicks: int = Field(5, ge=2)
+    refining_share: float = Field(0.4, ge=0, le=1)
+    """Shares of steps that are about a further click on a mask that isn't right yet."""
+    most_clicks: int = Field(12, ge=2)
+    """Of which the last is learned from. Taught by at most five, a model needed more of them than the official one."""
     temperature: float = Field(0.1, gt=0)
     """Of scores, when they are read as the chance to be chosen."""
     choice_weight: float = Field(1.0, ge=0)
@@ -111,6 +116,7 @@ def train(
     return run.result()
 
 
+DECODERS = ("mask_decoder", "single_mask_decoder")
 CHECKPOINT_STEPS = 25
 PROMPTS_AT_ONCE = 8
 """On one photo; more take memory and save no time."""
@@ -159,17 +165,22 @@ class Run:
         self.settings, self.steps, self.done = settings, steps, 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = precision(settings.precision, self.device)
-        self.trained = dict(model.mask_decoder.requires_grad_(True).named_parameters())
+        if model.single_mask_decoder is None:
+            model.single_mask_decoder = deepcopy(model.mask_decoder)
+        self.parts = {
+            name: dict(model.get_submodule(name).requires_grad_(True).named_parameters()) for name in DECODERS
+        }
         if settings.adapter_rank:
-            self.trained |= adapt(model.image_encoder, settings.adapter_rank, settings.seed)
+            self.parts["image_encoder"] = adapt(model.image_encoder, settings.adapter_rank, settings.seed)
         self.model, self.teacher = model.to(self.device), teacher.to(self.device)
+        self.trained = {f"{part}.{name}": one for part, of in self.parts.items() for name, one in of.items()}
         self.optimizer = torch.optim.AdamW(
             self.trained.values(), lr=settings.learning_rate, weight_decay=0.0, fused=True
         )
         with torch.no_grad():
             self.average = {name: parameter.clone() for name, parameter in self.trained.items()}
             self.grid = model.prompt_encoder.grid().to(self.dtype)
-            self.official = parameters(teacher, self.dtype)
+            self.official = parameters(teacher.mask_decoder, self.dtype)
 
     def step(self, lessons: Sequence[Lesson]) -> float:
         """Learn from some objects of some photos; gives the mean loss of one."""
@@ -177,7 +188,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * self.pace()
         losses = [self.learn(lesson, 1 / prompts(lessons), chance) for lesson in lessons]
-        torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
+        for part in self.parts.values():
+            torch.nn.utils.clip_grad_norm_(part.values(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.done += 1
@@ -205,60 +217,61 @@ class Run:
     def first_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
         """Of one click or a box on each object."""
         boxed = chance.random(len(targets)) < self.settings.box_share
-        points = [
-            drawn_box(target.places, chance) if box else [first_click(target.places, chance), (0, 0)]
-            for target, box in zip(targets, boxed, strict=True)
+        losses = [
+            loss(view.of(self.here(chosen)), list(compress(targets, chosen)), chance)
+            for loss, chosen in ((self.box_loss, boxed), (self.click_loss, ~boxed))
+            if chosen.any()
         ]
-        kinds = np.where(boxed[:, None], (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT), (ON_OBJECT, NOT_A_POINT))
-        prompts = Prompts(np.array(points, np.float32), kinds.astype(np.int64), None)
-        logits, scores = self.decode(parameters(self.model, self.dtype), view, prompts)
-        is_box = self.here(boxed)
-        loss = self.single_loss(logits[is_box], scores[is_box], view, is_box)
-        if boxed.all():
-            return loss
-        logits, scores = logits[~is_box, 1:], scores[~is_box, 1:]
-        loss = loss + self.ambiguous_loss(logits, scores, view, ~is_box)
+        return torch.stack(losses).sum()
+
+    def box_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
+        points = np.stack([drawn_box(target.places, chance) for target in targets])
+        kinds = np.tile(np.array([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]), (len(targets), 1))
+        decoder = parameters(self.model.decoder(multimask=False), self.dtype)
+        return self.single_loss(*self.decode(decoder, view, Prompts(points, kinds, None)), view)
+
+    def click_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
+        points = np.stack([first_click(target.places, chance) for target in targets])[:, None]
+        prompts = closed(points, np.full((len(targets), 1), ON_OBJECT), None)
+        logits, scores = self.decode(parameters(self.model.decoder(multimask=True), self.dtype), view, prompts)
+        loss = self.ambiguous_loss(logits[:, 1:], scores[:, 1:], view)
         if chance.random() < self.settings.distilling_share:
             with torch.no_grad():
                 seen = view._replace(features=view.sample.features().to(self.device))
                 official, _ = self.decode(self.official, seen, prompts)
-            loss = loss + self.distillation_loss(logits, official[~is_box, 1:], view, ~is_box)
+            loss = loss + self.distillation_loss(logits[:, 1:], official[:, 1:], view)
         return loss
 
-    def single_loss(self, logits: Tensor, scores: Tensor, view: View, which: Tensor) -> Tensor:
+    def single_loss(self, logits: Tensor, scores: Tensor, view: View) -> Tensor:
         """Of the mask for prompts without ambiguity, which is the first of four."""
-        target = view.targets[which]
-        error = scores[:, 0] - true_iou(logits[:, :1], target, view.inside)[:, 0]
-        return mask_loss(logits[:, :1], target, view.inside).sum() + (error**2).sum()
+        error = scores[:, 0] - true_iou(logits[:, :1], view.targets, view.inside)[:, 0]
+        return mask_loss(logits[:, :1], view.targets, view.inside).sum() + (error**2).sum()
 
-    def ambiguous_loss(self, logits: Tensor, scores: Tensor, view: View, which: Tensor) -> Tensor:
+    def ambiguous_loss(self, logits: Tensor, scores: Tensor, view: View) -> Tensor:
         """Of the three masks for one click."""
-        target = view.targets[which]
-        losses, ious = mask_loss(logits, target, view.inside), true_iou(logits, target, view.inside)
+        losses, ious = mask_loss(logits, view.targets, view.inside), true_iou(logits, view.targets, view.inside)
         chosen = (scores / self.settings.temperature).softmax(1)
         nearest = F.one_hot(losses.argmin(1), losses.shape[1])
         regret = ious.max(1, keepdim=True).values - ious
         loss = ((nearest + chosen.detach()) * losses).sum() + ((scores - ious) ** 2).sum()
         return loss + self.settings.choice_weight * (chosen * regret).sum()
 
-    def distillation_loss(self, logits: Tensor, official: Tensor, view: View, which: Tensor) -> Tensor:
+    def distillation_loss(self, logits: Tensor, official: Tensor, view: View) -> Tensor:
         """Of the three masks' distance to the official ones, but for the one nearest to the person's."""
-        nearest = F.one_hot(mask_loss(logits.detach(), view.targets[which], view.inside).argmin(1), logits.shape[1])
+        nearest = F.one_hot(mask_loss(logits.detach(), view.targets, view.inside).argmin(1), logits.shape[1])
         drift = divergence(logits, official, view.inside) * (1 - nearest)
         return self.settings.distillation_weight * drift.sum()
 
     def refining_loss(self, view: View, targets: Sequence[Target], chance: np.random.Generator) -> Tensor:
         """Of the last of several clicks on each object, each where the mask before was most wrong."""
-        clicks = 2 + min(int(chance.geometric(0.5)) - 1, self.settings.most_clicks - 2)
         points: NDArray[np.float32] = np.stack([first_click(target.places, chance) for target in targets])[:, None]
         kinds: NDArray[np.int64] = np.full((len(targets), 1), ON_OBJECT, np.int64)
-        masks: Tensor | None = None
-        current = parameters(self.model, self.dtype)
+        first, further = (parameters(self.model.decoder(multimask=many), self.dtype) for many in (True, False))
+        with torch.no_grad():
+            logits, scores = self.decode(first, view, closed(points, kinds, None))
+        masks = torch.stack([of[1 + one] for of, one in zip(logits, scores[:, 1:].argmax(1), strict=True)])
         truths = (view.targets > 0.5).numpy(force=True)
-        for count in range(1, clicks):
-            with torch.no_grad():
-                logits, scores = self.decode(current, view, closed(points, kinds, masks))
-            masks = torch.stack([of[one] for of, one in zip(logits, best(scores, count), strict=True)])
+        for left in reversed(range(int(chance.integers(1, self.settings.most_clicks)))):
             given = ((masks > 0) & (view.inside > 0.5)).numpy(force=True)
             found = [
                 correction(truth, mask, chance) or (first_click(target.places, chance), ON_OBJECT)
@@ -266,8 +279,10 @@ class Run:
             ]
             points = np.concatenate([points, np.stack([point for point, _ in found])[:, None]], axis=1)
             kinds = np.concatenate([kinds, np.array([[kind] for _, kind in found], np.int64)], axis=1)
-        logits, scores = self.decode(current, view, closed(points, kinds, masks))
-        return self.single_loss(logits, scores, view, self.here(np.ones(len(targets), bool)))
+            with torch.set_grad_enabled(not left):
+                logits, scores = self.decode(further, view, closed(points, kinds, masks))
+            masks = logits[:, 0]
+        return self.single_loss(logits, scores, view)
 
     def decode(self, decoder: Mapping[str, Tensor], view: View, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """Logits (N, 4, 256, 256) and scores (N, 4), float32, that a decoder's parameters give."""
@@ -297,10 +312,11 @@ class Run:
         for name, parameter in self.trained.items():
             parameter.copy_(self.average[name])
         merge(self.model.image_encoder)
-        for part in ("mask_decoder", "image_encoder") if self.settings.adapter_rank else ("mask_decoder",):
-            official = dict(self.teacher.get_submodule(part).named_parameters())
+        official = dict(self.teacher.named_parameters())
+        for part in self.parts:
             for name, parameter in self.model.get_submodule(part).named_parameters():
-                parameter.lerp_(official[name], self.settings.official_share)
+                whole = f"{part}.{name}" if f"{part}.{name}" in official else f"mask_decoder.{name}"
+                parameter.lerp_(official[whole], self.settings.official_share)
         return self.model.to("cpu").requires_grad_(False).eval()
 
     def save(self, path: Path) -> None:
@@ -339,10 +355,9 @@ class View(NamedTuple):
     targets: Tensor
     sample: Sample
 
-
-def best(scores: Tensor, count: int) -> Tensor:
-    """Which of four masks answers the ``count``-th click on each object; scores: (N, 4). See ``sam.interactive``."""
-    return 1 + scores[:, 1:].argmax(1) if count == 1 else torch.zeros(len(scores), dtype=torch.int64)
+    def of(self, which: Tensor) -> View:
+        """The same photo, and some of its objects: bool (N,)."""
+        return self._replace(targets=self.targets[which])
 
 
 def closed(points: NDArray[np.float32], kinds: NDArray[np.int64], masks: Tensor | None) -> Prompts:
@@ -355,9 +370,9 @@ def closed(points: NDArray[np.float32], kinds: NDArray[np.int64], masks: Tensor 
     )
 
 
-def parameters(model: MobileSam, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The decoder's parameters by name, in the precision in which it is computed; gradients go through."""
-    return {name: parameter.to(dtype) for name, parameter in model.mask_decoder.named_parameters()}
+def parameters(decoder: MaskDecoder, dtype: torch.dtype) -> dict[str, Tensor]:
+    """A decoder's parameters by name, in the precision in which it is computed; gradients go through."""
+    return {name: parameter.to(dtype) for name, parameter in decoder.named_parameters()}
 
 
 def precision(wanted: str, device: torch.device) -> torch.dtype:

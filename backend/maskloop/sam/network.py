@@ -22,13 +22,22 @@ CLASSIFIER = frozenset(
 
 
 class MobileSam(nn.Module):
-    """The network as trained: parameters under the official checkpoint's names."""
+    """The network as trained: parameters under the official checkpoint's names.
 
-    def __init__(self) -> None:
+    A trained version may have a second decoder, for prompts that get one mask: boxes, and further clicks. What a first
+    click and those want to learn pulls one decoder to and fro.
+    """
+
+    def __init__(self, *, two_decoders: bool = False) -> None:
         super().__init__()
         self.image_encoder = ImageEncoder()
         self.prompt_encoder = PromptEncoder()
         self.mask_decoder = MaskDecoder()
+        self.single_mask_decoder = MaskDecoder() if two_decoders else None
+
+    def decoder(self, *, multimask: bool) -> MaskDecoder:
+        """That for prompts that get three masks, or for those that get one."""
+        return self.mask_decoder if multimask or self.single_mask_decoder is None else self.single_mask_decoder
 
 
 def load_model(path: Path) -> MobileSam:
@@ -46,7 +55,7 @@ def load_model(path: Path) -> MobileSam:
 
 def from_state(state: Mapping[str, Any], source: str = "state dict") -> MobileSam:
     """The network with these weights, in eval mode; see ``load_model``."""
-    model = MobileSam()
+    model = MobileSam(two_decoders=any(name.startswith("single_mask_decoder.") for name in state))
     unused = CLASSIFIER & state.keys()
     try:
         model.load_state_dict({name: state[name] for name in state.keys() - unused}, strict=True, assign=True)
