@@ -1,7 +1,11 @@
 """The house in docs/architecture.md: a room imports only rooms below it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import maskloop
 
@@ -65,3 +69,10 @@ def test_core_knows_no_wire() -> None:
         if name.split(".")[0] in WIRE
     ]
     assert not leaks
+
+
+@pytest.mark.parametrize("module", ["cli.serve", "server.app", "cli.housekeeping", "cli.worker", "cli.models"])
+def test_who_holds_no_model_waits_for_no_torch(module: str) -> None:
+    """It takes seconds to import, and hundreds of megabytes."""
+    code = f"import sys, maskloop.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -94,10 +94,10 @@ def test_a_version_answers_with_both_of_its_decoders(
     model = load_model(random_weights)
     model.single_mask_decoder = deepcopy(model.mask_decoder)
     model.single_mask_decoder.iou_prediction_head.layers[2].bias += 1
+    plain = TorchEngine(load_model(random_weights), frames=FRAMES)
+    (same,), (other,) = (plain.decode(embedding, prompts()[-1:], multimask=many) for many in (True, False))
     for engine in (OpenVinoEngine(model, "fp32", 1, converted_dir), TorchEngine(model, frames=FRAMES)):
         (three,), (single,) = (engine.decode(embedding, prompts()[-1:], multimask=many) for many in (True, False))
-        plain = TorchEngine(load_model(random_weights), frames=FRAMES)
-        (same,), (other,) = (plain.decode(embedding, prompts()[-1:], multimask=many) for many in (True, False))
         np.testing.assert_allclose(three.scores, same.scores, atol=1e-3)
         np.testing.assert_allclose(single.scores, other.scores + 1, atol=1e-3)
 

@@ -59,24 +59,22 @@ class OpenVinoEngine(NetworkEngine):
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         }
         core = openvino.Core()
+
+        def ready(part: openvino.Model) -> openvino.InferRequest:
+            return core.compile_model(part, "CPU", settings).create_infer_request()
+
         if isinstance(like, OpenVinoEngine) and like.identity == self.identity:
             self.encoders: dict[ImageSize, openvino.InferRequest] = like.encoders
             self.blank = like.blank
         else:
             encoder = converted_encoder(model, cache_dir)
-            self.encoders = {
-                frame: core.compile_model(framed(encoder, frame), "CPU", settings).create_infer_request()
-                for frame in FRAMES
-            }
+            self.encoders = {frame: ready(framed(encoder, frame)) for frame in FRAMES}
             for frame in {*FRAMES} - {SQUARE}:  # makes their kernels now, not at the first click; `blank` the square's
                 self.run_encoder(np.zeros((1, *frame, 3), np.float32))
-        ready = {
-            decoder: core.compile_model(
-                converted_decoder(decoder, model.prompt_encoder, cache_dir), "CPU", settings
-            ).create_infer_request()
-            for decoder in {model.decoder(multimask=multimask) for multimask in (True, False)}
-        }
-        self.decoders = {multimask: ready[model.decoder(multimask=multimask)] for multimask in (True, False)}
+        three = single = ready(converted_decoder(model.mask_decoder, model.prompt_encoder, cache_dir))
+        if model.single_mask_decoder is not None:
+            single = ready(converted_decoder(model.single_mask_decoder, model.prompt_encoder, cache_dir))
+        self.decoders = {True: three, False: single}
         for multimask, points in WARM_POINTS:
             batch = PromptBatch(np.zeros((1, points, 2), np.float32), np.ones((1, points), np.int64), None)
             self.run_decoder(self.blank, batch, multimask=multimask)

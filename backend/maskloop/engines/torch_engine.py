@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,17 @@ from maskloop.sam.values import ImageSize
 IMAGES_AT_ONCE = {"cpu": 1, "cuda": 16}
 PROMPTS_AT_ONCE = {"cpu": 16, "cuda": 64}
 """More gain nothing."""
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let PyTorch take so many meanwhile: beside an engine that isn't PyTorch's it is left one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class TorchEngine(NetworkEngine):

@@ -9,8 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from maskloop.engines.runtime import torch_threads
-from maskloop.engines.torch_engine import TorchEngine
+from maskloop.engines.torch_engine import TorchEngine, torch_threads
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.learning import gate, simulated
@@ -139,7 +138,7 @@ def judge(
     Photos that can't be read are not judged by, and logged. Raises UnknownVersion or WeightsError.
     """
     against = registry.in_service()
-    encoders = {one: encoder_of(one) for one in (name, against, OFFICIAL)}
+    encoders = {one: encoder_of(one) for one in {name, against, OFFICIAL}}
     seen = encoded(held_out, encoders, watch)
     if (refusal := gate.too_few(sum(len(objects) for _, objects in seen[name]))) is not None:
         judgement = Judgement(passed=False, reason=refusal.reason, against=against)
@@ -170,7 +169,7 @@ def encoded(photos: Sequence[ReviewedPhoto], encoders: Mapping[str, Encoder], wa
 def _compare(
     registry: Registry, name: str, against: str, held_out: Mapping[str, Judged], general: Mapping[str, Judged]
 ) -> Judgement:
-    engines = {one: TorchEngine(load_model(registry.weights(one))) for one in (name, against, OFFICIAL)}
+    engines = {one: TorchEngine(load_model(registry.weights(one))) for one in held_out}
     registry.record_chances(name, simulated.of_objects(engines[name], held_out[name]))
     now, official = (gate.agree(engines[one], general[one]) for one in (name, OFFICIAL))
     figures, served = (gate.measure(engines[one], held_out[one]) for one in (name, against))

@@ -128,8 +128,7 @@ class Trainer:
         return {"version": name, "passed": bool(judgement and judgement.passed), "reason": reason}
 
     def _watched(self, photos: Sequence[ReviewedPhoto], context: Context) -> Iterator[ReviewedPhoto]:
-        for number, photo in enumerate(photos):
-            context.check()
+        for number, photo in enumerate(self._checked(photos, context)):
             context.progress(PREPARING * number / len(photos), f"Encoding image {number + 1} of {len(photos)}.")
             yield photo
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskloop.learning.clicks import STRIDE, Places, places
-from maskloop.sam.preprocess import SQUARE, resized, shrunk_or_grown, to_frame
+from maskloop.sam.preprocess import SQUARE, padded, resized, shrunk_or_grown, to_frame
 from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, Embedding, Image, ImageSize
 
 
@@ -81,10 +81,7 @@ def prepare(seen: Seen, masks: Sequence[NDArray[np.bool_]], seed: int) -> Sample
 
 def squared(image: Image) -> Image:
     """The image with its longest side 1024, in a square of that side."""
-    square = np.zeros((*SQUARE, 3), np.uint8)
-    small = shrunk_or_grown(image)
-    square[: small.shape[0], : small.shape[1]] = small
-    return square
+    return padded(shrunk_or_grown(image), SQUARE)
 
 
 def coverage(mask: NDArray[np.bool_], size: ImageSize) -> bytes:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
@@ -116,7 +116,8 @@ def train(
     return run.result()
 
 
-DECODERS = ("mask_decoder", "single_mask_decoder")
+DECODERS = {"mask_decoder": True, "single_mask_decoder": False}
+"""By name, whether it is that for prompts that get three masks: see ``MobileSam.decoder``."""
 CHECKPOINT_STEPS = 25
 PROMPTS_AT_ONCE = 8
 """On one photo; more take memory and save no time."""
@@ -200,16 +201,16 @@ class Run:
         """Add what one photo's objects want to the gradient; gives their weighted loss."""
         sample, targets = lesson
         masks = self.here(np.stack([target.mask() for target in targets]))
-        view = View(self.features(sample), sample.inside().to(self.device), masks, sample)
+        before = sample.features().to(self.device)
+        now = self.encoded(sample) if self.settings.adapter_rank else before
+        view = View(now, before, sample.inside().to(self.device), masks)
         refining = chance.random() < self.settings.refining_share
         loss = weight * (self.refining_loss if refining else self.first_loss)(view, targets, chance)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
-    def features(self, sample: Sample) -> Tensor:
-        """Of the encoder as it is now, (4096, 256)."""
-        if not self.settings.adapter_rank:
-            return sample.features().to(self.device)
+    def encoded(self, sample: Sample) -> Tensor:
+        """Features (4096, 256) of the encoder as it is now."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16):
             seen: Tensor = self.model.image_encoder(sample.square().to(self.device))
         return seen[0].flatten(1).T.float()
@@ -237,8 +238,7 @@ class Run:
         loss = self.ambiguous_loss(logits[:, 1:], scores[:, 1:], view)
         if chance.random() < self.settings.distilling_share:
             with torch.no_grad():
-                seen = view._replace(features=view.sample.features().to(self.device))
-                official, _ = self.decode(self.official, seen, prompts)
+                official, _ = self.decode(self.official, view._replace(features=view.before), prompts)
             loss = loss + self.distillation_loss(logits[:, 1:], official[:, 1:], view)
         return loss
 
@@ -312,11 +312,12 @@ class Run:
         for name, parameter in self.trained.items():
             parameter.copy_(self.average[name])
         merge(self.model.image_encoder)
-        official = dict(self.teacher.named_parameters())
+        official: dict[str, nn.Module] = {"image_encoder": self.teacher.image_encoder}
+        official |= {name: self.teacher.decoder(multimask=multimask) for name, multimask in DECODERS.items()}
         for part in self.parts:
+            anchor = dict(official[part].named_parameters())
             for name, parameter in self.model.get_submodule(part).named_parameters():
-                whole = f"{part}.{name}" if f"{part}.{name}" in official else f"mask_decoder.{name}"
-                parameter.lerp_(official[whole], self.settings.official_share)
+                parameter.lerp_(anchor[name], self.settings.official_share)
         return self.model.to("cpu").requires_grad_(False).eval()
 
     def save(self, path: Path) -> None:
@@ -348,12 +349,13 @@ class Run:
 
 
 class View(NamedTuple):
-    """One lesson's photo. features: (4096, 256); inside: (256, 256); targets: (N, 256, 256), between 0 and 1."""
+    """One lesson's photo. features, and before, those before training: (4096, 256); inside: (256, 256); targets:
+    (N, 256, 256), between 0 and 1."""
 
     features: Tensor
+    before: Tensor
     inside: Tensor
     targets: Tensor
-    sample: Sample
 
     def of(self, which: Tensor) -> View:
         """The same photo, and some of its objects: bool (N,)."""

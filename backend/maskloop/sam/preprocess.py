@@ -10,6 +10,7 @@ Most of that rest says nothing, and is encoded only to be exact: a frame is the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from maskloop.sam.values import IMAGE_SIDE, Image, ImageSize
+
+Number = TypeVar("Number", bound=np.generic)
 
 PREPROCESSING = "pillow-bilinear-1024-imagenet"
 """Names these steps in an embedding's identity: change it with them."""
@@ -51,10 +54,14 @@ def to_frame(image: Image, frame: ImageSize) -> NDArray[np.float32]:
 
     Raises ValueError if the image is no uint8 array of shape (H, W, 3).
     """
-    framed = np.zeros((*frame, 3), np.float32)
-    small = shrunk_or_grown(image)
-    framed[: small.shape[0], : small.shape[1]] = cv2.LUT(small, NORMALISED)
-    return framed
+    return padded(np.asarray(cv2.LUT(shrunk_or_grown(image), NORMALISED), np.float32), frame)
+
+
+def padded(pixels: NDArray[Number], frame: ImageSize) -> NDArray[Number]:
+    """Pixels (height, width, 3) with zeros right of and below them, (frame height, frame width, 3)."""
+    whole = np.zeros((*frame, 3), pixels.dtype)
+    whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return whole
 
 
 def shrunk_or_grown(image: Image) -> Image:
