@@ -169,6 +169,7 @@ class _Worker(SimpleWorker):
             raise
         utcparse(utcformat(now()))  # what that imports and compiles, the first job would wait for
         self.connection.delete(self._queue.failure_key)
+        self._renew()  # whoever sees it ready sees its report too
         log.info("worker=%s ready", self.name)
 
     def teardown(self) -> None:
