@@ -49,7 +49,7 @@ def test_masks_are_called_what_learned_classes_say_and_by_the_label_where_they_a
         return by_place
 
     worker = Worker(StubEngine(), max_bytes=1 << 20, max_pixels=100_000, version="v1", classifier=called)
-    job = Job((Task(save(tmp_path / "a.png")),), "thing", FEW, "places")
+    job = Job((Task(save(tmp_path / "a.png")),), "thing", FEW, "places", "v1")
     [answer] = worker(orjson.loads(orjson.dumps(job.to_json())))
     labels = sorted((segment["box"][0], segment["label"]) for segment in answer["segments"])
     assert [label for _, label in labels] == ["left", "left", "thing", "thing"]

@@ -13,6 +13,7 @@ import uvicorn
 from redis import Redis
 
 from labelstudio.discs import HEIGHT, WIDTH, disc
+from labelstudio.serving import Serving
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
@@ -35,15 +36,16 @@ def capture(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def client(dispatcher: Dispatcher, redis: Redis, tmp_path: Path, until: Callable[..., None]) -> Iterator[httpx.Client]:
+    versions = Serving(VERSION)
     backend = Backend(
         dispatcher,
         redis,
-        version=lambda: VERSION,
+        versions,
         patience=Patience(click=20, batch=20),
         delivers=False,
         feedback=FeedbackStore.open(tmp_path),
     )
-    app = create_app(backend, lambda: overview(redis), Guard.from_settings(Settings()), lambda: VERSION)
+    app = create_app(backend, lambda: overview(redis), Guard.from_settings(Settings()), versions.answering)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listener],))

@@ -31,7 +31,7 @@ def label_studio() -> FakeLabelStudio:
 
 @pytest.fixture
 def ahead(dispatcher: Dispatcher, redis: Redis, label_studio: FakeLabelStudio) -> Ahead:
-    return Ahead(Visits(redis), dispatcher, label_studio.api(), version=lambda: "v", count=3)
+    return Ahead(Visits(redis), dispatcher, label_studio.api(), version=lambda _: "v", count=3)
 
 
 def encoded(redis: Redis) -> list[int]:

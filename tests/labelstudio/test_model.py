@@ -18,8 +18,9 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
 
-    def versions(self) -> dict[str, Any]:
-        return {"versions": ["model-1"]}
+    def version(self, project: int | None) -> str:
+        assert project in (7, None)
+        return "model-1"
 
     def setup(self, body: Any) -> dict[str, Any]:
         self.asked.append(("setup", body))

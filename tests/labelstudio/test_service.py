@@ -12,14 +12,20 @@ from redis import Redis
 from sqlalchemy import select
 
 from labelstudio.discs import EVERYTHING, HEIGHT, MISSING, WIDTH, box, disc, point, task
+from labelstudio.serving import Serving
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable, QueueUnavailable
 from maskloop.geometry import label_studio_rle, masks
+from maskloop.labelstudio.connect import connect_backend
 from maskloop.labelstudio.service import LARGE, Backend, Patience
+from maskloop.learning.registry import ModelVersion
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.tables import Annotation, Event, Outcome
+from maskloop.learning.versions import registry_of
+from maskloop.sam.network import MobileSam
+from maskloop.settings import Settings
 
 MESSAGES = '<TextArea name="why" toName="image" maskloop_messages="true"/><Image'
 TELLING = EVERYTHING.replace("<Image", MESSAGES)
@@ -55,7 +61,7 @@ def notes() -> Notes:
 @pytest.fixture
 def backend(dispatcher: Dispatcher, redis: Redis, notes: Notes) -> Iterator[Backend]:
     patience = Patience(click=20, batch=20)
-    made = Backend(dispatcher, redis, version=lambda: "model-1", patience=patience, delivers=True, feedback=notes)
+    made = Backend(dispatcher, redis, Serving(), patience=patience, delivers=True, feedback=notes)
     yield made
     made.close()
 
@@ -90,17 +96,31 @@ def test_setup_versions_and_predictions_agree_on_the_version(backend: Backend, c
 
 
 def test_clicks_on_a_task_may_be_answered_by_a_challenger(dispatcher: Dispatcher, redis: Redis, clicks: None) -> None:
-    backend = Backend(
-        dispatcher,
-        redis,
-        version=lambda: "model-1",
-        version_for_clicks=lambda task_id: "challenger" if task_id == 3 else "model-1",
-        patience=Patience(click=20, batch=20),
-        delivers=True,
-    )
+    serving = Serving(challenged={3: "challenger"})
+    backend = Backend(dispatcher, redis, serving, patience=Patience(click=20, batch=20), delivers=True)
     answers = [backend.predict(request(point(25, 50), number=number))["results"][0] for number in (3, 4)]
     assert [answer["model_version"] for answer in answers] == ["challenger", "model-1"]
     assert backend.versions() == {"versions": ["model-1"]}
+    backend.close()
+
+
+def test_a_project_is_answered_by_its_own_version(dispatcher: Dispatcher, redis: Redis, clicks: None) -> None:
+    serving = Serving(projects={7: "taught"})
+    backend = Backend(dispatcher, redis, serving, patience=Patience(click=20, batch=20), delivers=True)
+    (prediction,) = backend.predict(request(point(25, 50)))["results"]
+    assert prediction["model_version"] == backend.setup(setup())["model_version"] == "taught"
+    assert backend.setup(setup() | {"project": "8.1795"}) == {"model_version": "model-1"}
+    assert backend.versions() == {"versions": ["taught", "model-1"]}
+    backend.close()
+
+
+def test_a_promotion_is_known_at_once_to_every_backend(redis_server: str, tmp_path: Path) -> None:
+    settings = Settings(redis_url=redis_server, data_dir=tmp_path)
+    registry, backend = registry_of(settings), connect_backend(settings)
+    before = backend.version(7)
+    registry.add(ModelVersion(name="taught"), MobileSam())
+    registry.promote("taught", project=7)
+    assert (backend.version(7), backend.version(8)) == ("taught", before)
     backend.close()
 
 
@@ -263,7 +283,7 @@ def test_an_event_is_kept_before_it_is_answered(backend: Backend, notes: Notes) 
 def reviewing(dispatcher: Dispatcher, redis: Redis, tmp_path: Path) -> Iterator[tuple[Backend, FeedbackStore]]:
     """A backend with a real store."""
     store = FeedbackStore.open(tmp_path)
-    made = Backend(dispatcher, redis, version=lambda: "v", patience=Patience(), delivers=True, feedback=store)
+    made = Backend(dispatcher, redis, Serving("v"), patience=Patience(), delivers=True, feedback=store)
     yield made, store
     made.close()
 

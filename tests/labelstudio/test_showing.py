@@ -63,7 +63,7 @@ class Service:
 def showing(redis: Redis, project: Project, service: Service | None = None) -> Showing:
     Projects(redis).remember(PROJECT, None)
     chosen = service or Service()
-    return Showing(redis, project.api(), version=lambda: chosen.version, ours=lambda: {"v1", "v2"})
+    return Showing(redis, project.api(), version=lambda _: chosen.version, ours=lambda: {"v1", "v2"})
 
 
 def test_a_promoted_version_is_shown_once_there_are_predictions_of_it_and_a_rollback_at_once(redis: Redis) -> None:

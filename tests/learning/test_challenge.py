@@ -15,6 +15,7 @@ from maskloop.learning.challenge import FEWEST, Side, difference, side, verdict
 from maskloop.learning.registry import OFFICIAL, Challenge, ModelVersion, Registry, UnknownVersion
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.tables import AuditLine
+from maskloop.learning.versions import Versions, version_of
 from maskloop.sam.network import MobileSam
 
 Review = Callable[..., None]
@@ -57,24 +58,39 @@ def review(sqlite_store: FeedbackStore) -> Review:
     return judge
 
 
+def of(share: float, name: str = "new", against: str = OFFICIAL) -> Challenge:
+    return Challenge(name=name, against=against, share=share)
+
+
 def test_a_share_of_the_tasks_is_taken_and_always_the_same() -> None:
-    challenge = Challenge(name="new", share=0.2)
+    challenge = of(0.2)
     taken = [task for task in range(10_000) if challenge.takes(task)]
     assert len(taken) == pytest.approx(2000, rel=0.1)
-    assert taken == [task for task in range(10_000) if Challenge(name="new", share=0.2).takes(task)]
-    assert set(taken) < {task for task in range(10_000) if Challenge(name="new", share=0.5).takes(task)}
+    assert taken == [task for task in range(10_000) if of(0.2).takes(task)]
+    assert set(taken) < {task for task in range(10_000) if of(0.5).takes(task)}
 
 
 def test_a_challenge_goes_on_until_it_is_ended_or_decided(registry: Registry) -> None:
-    challenge = Challenge(name="new", share=0.2)
     for end in (registry.end_challenge, lambda: registry.promote("new"), registry.rollback):
-        if registry.in_service() == "new":
-            registry.start_challenge(Challenge(name=OFFICIAL, share=0.5))
-        else:
-            registry.start_challenge(challenge)
+        served = registry.in_service()
+        registry.start_challenge(of(0.2, "new" if served == OFFICIAL else OFFICIAL, served))
         assert registry.challenge() is not None
         end()
         assert registry.challenge() is None
+
+
+def test_a_challenge_is_of_one_version_wherever_that_answers(registry: Registry) -> None:
+    registry.start_challenge(of(0.5))
+    registry.promote("new", project=8)
+    versions, taken = Versions(registry), next(task for task in range(100) if of(0.5).takes(task))
+    assert versions.for_click(7, taken) == "new"
+    assert versions.in_service(7) == version_of(OFFICIAL)
+    registry.start_challenge(of(0.5, OFFICIAL, "new"))
+    tasks = range(100)
+    assert {versions.for_click(7, task) for task in tasks} == {version_of(OFFICIAL)}
+    assert {versions.for_click(8, task) for task in tasks} == {version_of(OFFICIAL), "new"}
+    registry.rollback(project=8)
+    assert registry.challenge() is None
 
 
 def test_who_ends_a_challenge_is_in_the_audit(
@@ -82,7 +98,7 @@ def test_who_ends_a_challenge_is_in_the_audit(
 ) -> None:
     monkeypatch.setattr(models, "open_registry", lambda _: registry)
     monkeypatch.setattr(models, "open_store", lambda _: sqlite_store)
-    registry.start_challenge(Challenge(name="new", share=0.2))
+    registry.start_challenge(of(0.2))
     for _ in range(2):  # the second ends nothing
         models.challenge_command(end=True)
     sqlite_store.process_pending()
@@ -93,9 +109,9 @@ def test_who_ends_a_challenge_is_in_the_audit(
 
 def test_what_can_not_challenge_is_refused(registry: Registry) -> None:
     with pytest.raises(BadRequest, match="in service"):
-        registry.start_challenge(Challenge(name=OFFICIAL, share=0.2))
+        registry.start_challenge(of(0.2, OFFICIAL))
     with pytest.raises(UnknownVersion):
-        registry.start_challenge(Challenge(name="none", share=0.2))
+        registry.start_challenge(of(0.2, "none"))
     assert registry.challenge() is None
 
 

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from maskloop.errors import BadRequest, ImageUnavailable
 from maskloop.geometry.label_studio_rle import encode as rle
+from maskloop.learning import jobs
 from maskloop.learning.jobs import Trainer, is_due
-from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.learning.registry import OFFICIAL, Judgement, Registry
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import AuditLine
 from maskloop.learning.training import TrainingSettings
@@ -112,6 +113,20 @@ def test_reviews_become_a_judged_version(trainer: Trainer, registry: Registry, s
         line = session.scalars(select(AuditLine).where(AuditLine.action == "keep back")).one()
     assert line.subject == version.name
     assert line.details["problems"] == {"task 1": "1.png is gone."}
+
+
+def test_what_passes_the_gate_goes_into_service_where_it_was_taught(
+    trainer: Trainer, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(registry: Registry, name: str, *_: Any, project: int) -> Judgement:
+        said = Judgement(passed=True, reason="better", against=registry.in_service(project))
+        registry.record_judgement(name, said)
+        return said
+
+    monkeypatch.setattr(jobs, "judge", judge)
+    told = trainer({"project": 7}, Told())
+    assert told["passed"]
+    assert registry.answering() == {7: told["version"], None: OFFICIAL}
 
 
 def test_without_new_reviews_nothing_is_trained(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from maskloop.errors import BadRequest, WeightsError
-from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry, UnknownVersion
+from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Promotion, Registry, UnknownVersion
 from maskloop.sam.network import MobileSam, load_model, weights_hash
 
 
@@ -45,9 +45,36 @@ def test_promoting_and_rolling_back_walk_the_same_way(registry: Registry, model:
         registry.promote(name)
         registry.promote(name)
     assert registry.in_service() == "v2"
-    assert [registry.rollback(), registry.rollback()] == ["v1", OFFICIAL]
+    taken_back = [registry.rollback().name, registry.in_service(), registry.rollback().name, registry.in_service()]
+    assert taken_back == ["v2", "v1", "v1", OFFICIAL]
     with pytest.raises(BadRequest, match="No version was in service before official"):
         registry.rollback()
+
+
+def test_a_project_has_a_version_of_its_own(registry: Registry, model: MobileSam) -> None:
+    for name in ("v1", "v2"):
+        registry.add(ModelVersion(name=name), model)
+    registry.promote("v1", project=7)
+    registry.promote("v2", project=8)
+    assert [registry.in_service(project) for project in (7, 8, 9, None)] == ["v1", "v2", OFFICIAL, OFFICIAL]
+    assert list(registry.answering().items()) == [(8, "v2"), (7, "v1"), (None, OFFICIAL)]
+    assert registry.rollback(project=7) == Promotion(name="v1", project=7)
+    assert [registry.in_service(project) for project in (7, 8)] == [OFFICIAL, "v2"]
+    with pytest.raises(BadRequest, match="no version of its own"):
+        registry.rollback(project=7)
+
+
+def test_what_is_promoted_everywhere_takes_the_place_of_projects_own(registry: Registry, model: MobileSam) -> None:
+    for name in ("v1", "v2"):
+        registry.add(ModelVersion(name=name), model)
+    registry.promote("v1", project=7)
+    registry.promote("v2")
+    assert registry.answering() == {None: "v2"}
+    assert registry.in_service(7) == "v2"
+    with pytest.raises(BadRequest, match="v2 answers everywhere"):
+        registry.rollback(project=7)
+    assert registry.rollback().name == "v2"
+    assert registry.answering() == {7: "v1", None: OFFICIAL}
 
 
 def test_a_damaged_file_is_refused_and_what_is_in_service_stays(registry: Registry, model: MobileSam) -> None:
@@ -103,4 +130,13 @@ def test_promotions_at_the_same_moment_are_all_kept(registry: Registry, model: M
         registry.add(ModelVersion(name=name), model)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(registry.promote, names))
-    assert sorted(json.loads((tmp_path / "models" / "service.json").read_text())) == [OFFICIAL, *names]
+    kept = json.loads((tmp_path / "models" / "service.json").read_text())
+    assert sorted(one["name"] for one in kept) == [OFFICIAL, *names]
+
+
+@pytest.mark.parametrize("file", ["service.json", "challenge.json", "v1/model.json", "v1/gate.json"])
+def test_a_damaged_record_is_named(registry: Registry, model: MobileSam, tmp_path: Path, file: str) -> None:
+    registry.add(ModelVersion(name="v1"), model)
+    (tmp_path / "models" / file).write_text('{"name": ')
+    with pytest.raises(WeightsError, match=f"{file} is damaged"):
+        registry.in_service(), registry.challenge(), registry.versions(), registry.judgement("v1")

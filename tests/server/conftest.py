@@ -90,7 +90,9 @@ def serve(backend: Scripted, until: Callable[..., None]) -> Iterator[Callable[..
             overview: Callable[[], Overview] = all_well,
             webhooks: Webhooks | None = None,
         ) -> httpx.Client:
-            app = create_app(backend, overview, Guard(user, password), lambda: "mobile_sam-1", webhooks)
+            app = create_app(
+                backend, overview, Guard(user, password), lambda: {7: "p7-1", None: "mobile_sam-1"}, webhooks
+            )
             url = stack.enter_context(running(app, until))
             return stack.enter_context(httpx.Client(base_url=url, limits=httpx.Limits(max_connections=None)))
 

@@ -24,6 +24,7 @@ def test_health_tells_the_model_the_engine_workers_and_queues(client: httpx.Clie
     assert client.get("/health").json() == {
         "status": "UP",
         "model_version": "mobile_sam-1",
+        "project_versions": {"7": "p7-1"},
         "engine": "openvino-cpu-bf16",
         "engine_note": None,
         "redis": "UP",
@@ -55,7 +56,7 @@ def test_without_redis_it_is_down_and_says_why(serve: Serve) -> None:
 
 def test_what_keeps_a_worker_from_starting_is_told() -> None:
     failed = QueueState(0, 0, (), WeightsError("The weights are missing.", "Run `maskloop weights fetch`."))
-    assert health(Look({QueueName.INTERACTIVE: failed}), "v")["problems"] == [
+    assert health(Look({QueueName.INTERACTIVE: failed}), {None: "v"})["problems"] == [
         "interactive: The weights are missing. Run `maskloop weights fetch`."
     ]
 
@@ -64,10 +65,10 @@ def test_without_a_worker_for_clicks_and_batches_it_is_down() -> None:
     """Label Studio would say "retrieved" of predictions that never come."""
     none = QueueState(0, 0, (), None)
     one = QueueState(0, 0, (WorkerState("batch-1", "starting", {}),), None)
-    nobody = health(Look({QueueName.INTERACTIVE: none, QueueName.BATCH: none}), "v")
+    nobody = health(Look({QueueName.INTERACTIVE: none, QueueName.BATCH: none}), {None: "v"})
     assert nobody["status"] == "DOWN"
     assert nobody["problems"] == ["interactive: no worker is running, so clicks are not answered."]
-    assert health(Look({QueueName.INTERACTIVE: none, QueueName.BATCH: one}), "v")["status"] == "UP"
+    assert health(Look({QueueName.INTERACTIVE: none, QueueName.BATCH: one}), {None: "v"})["status"] == "UP"
 
 
 def test_a_redis_that_hangs_does_not_keep_health_waiting(serve: Serve, until: Callable[..., None]) -> None:

@@ -34,7 +34,8 @@ def test_requests_queues_workers_jobs_and_cache(client: httpx.Client, backend: A
     assert seen["maskloop_jobs_total", "click", "ok"] == 3
     assert seen["maskloop_job_wait_seconds_total", "click"] == 0.01
     assert seen["maskloop_cache_total", "hits"] == 5
-    assert seen["maskloop_model_info", "openvino-cpu-bf16", "mobile_sam-1"] == 1
+    assert seen["maskloop_model_info", "openvino-cpu-bf16", "", "mobile_sam-1"] == 1
+    assert seen["maskloop_model_info", "openvino-cpu-bf16", "7", "p7-1"] == 1
     assert seen["maskloop_redis_up",] == 1
 
 

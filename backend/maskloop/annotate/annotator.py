@@ -17,7 +17,7 @@ from maskloop.annotate.values import Annotated, Skipped, Source
 from maskloop.annotate.work import Worker
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.settings import Settings
-from maskloop.weights import verified_path
+from maskloop.weights import official, verified_path
 
 Path = str | os.PathLike[str]
 
@@ -42,7 +42,6 @@ def official_worker(settings: Settings) -> Worker:
     Raises WeightsError if they are not here.
     """
     from maskloop.engines.choose import choose_engine  # imports torch
-    from maskloop.labelstudio.connect import official_version
     from maskloop.learning.recognition import Recognition
 
     engine = choose_engine(
@@ -52,7 +51,7 @@ def official_worker(settings: Settings) -> Worker:
         cache_dir=settings.data_dir / "cache" / "engines",
     )
     limits = settings.max_image_bytes, settings.max_image_pixels
-    return Worker(engine, *limits, official_version(), classifier=Recognition(settings).called)
+    return Worker(engine, *limits, official().version, classifier=Recognition(settings).called)
 
 
 class Annotator:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from multiprocessing.connection import wait
 from typing import Any, Protocol
 
-from maskloop.annotate.work import KIND, Job, Worker
+from maskloop.annotate.work import KIND, Job
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Ticket, WorkerLost
 from maskloop.dispatch.queues import QueueName
@@ -22,8 +22,9 @@ from maskloop.errors import QueueFull
 from maskloop.settings import Settings
 
 Answer = list[dict[str, Any]]
-"""What a :class:`~maskloop.annotate.work.Worker` returns."""
-MakeWorker = Callable[[Settings], Worker]
+Do = Callable[[dict[str, Any]], Answer]
+"""Takes a job in JSON; an :class:`~maskloop.annotate.work.Worker` is one."""
+MakeWorker = Callable[[Settings], Do]
 Deaths = (BrokenExecutor, WorkerLost)
 """Raised by a job whose process ended before it did."""
 
@@ -125,7 +126,7 @@ class Cluster:
 
 
 @functools.cache
-def _worker(make: MakeWorker, settings: Settings) -> Worker:
+def _worker(make: MakeWorker, settings: Settings) -> Do:
     return make(settings)
 
 

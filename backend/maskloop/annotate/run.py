@@ -18,16 +18,17 @@ from maskloop.sam.automatic import AutomaticSettings
 @dataclass(frozen=True)
 class Prompting:
     """What the masks come from. label: of automatic masks; classes: the name of a classifier that labels those of
-    which it is sure. detections: boxes that prompt them instead."""
+    which it is sure. detections: boxes that prompt them instead. model: see ``Job``."""
 
     label: str
     automatic: AutomaticSettings
     detections: Detections | None = None
     classes: str = ""
+    model: str = ""
 
     def job(self, photos: Sequence[Source]) -> Job:
         tasks = tuple(Task(photo.reference, self._boxes(photo)) for photo in photos)
-        return Job(tasks, self.label, self.automatic, self.classes)
+        return Job(tasks, self.label, self.automatic, self.classes, self.model)
 
     def _boxes(self, photo: Source) -> tuple[Detection, ...] | None:
         if self.detections is None:

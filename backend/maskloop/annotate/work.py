@@ -59,12 +59,13 @@ class Task:
 @dataclass(frozen=True, slots=True)
 class Job:
     """Photos that are encoded together. label: what automatic masks are called, those of ``classes`` (the name of a
-    classifier, empty for none) where it is unsure."""
+    classifier, empty for none) where it is unsure. model: the version's name; empty: the one in service."""
 
     tasks: tuple[Task, ...]
     label: str
     automatic: AutomaticSettings
     classes: str = ""
+    model: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,6 +73,7 @@ class Job:
             "label": self.label,
             "automatic": asdict(self.automatic),
             "classes": self.classes,
+            "model": self.model,
         }
 
     @classmethod
@@ -87,13 +89,14 @@ class Job:
             document["label"],
             AutomaticSettings(**document["automatic"]),
             document["classes"],
+            document["model"],
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Does jobs. max_bytes, max_pixels: of one photo, as a file and decoded. version: of the engine's model; chances:
-    what its scores are worth. classifier: by its name; raises MaskloopError if there is none."""
+    """Does jobs of one model. max_bytes, max_pixels: of one photo, as a file and decoded. version: of the engine's
+    model; chances: what its scores are worth. classifier: by its name; raises MaskloopError if there is none."""
 
     engine: Engine
     max_bytes: int

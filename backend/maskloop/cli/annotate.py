@@ -110,6 +110,10 @@ Classifier = Annotated[
     typer.Option(help="Learned classes that name the masks of which they are sure; see `maskloop classes`."),
 ]
 
+Model = Annotated[
+    str, typer.Option(metavar="VERSION", help="See `maskloop models list`; by default the one in service everywhere.")
+]
+
 
 def command(make_worker: MakeWorker) -> Callable[..., None]:
     """The command, for an application that knows how workers are made. ``make_worker`` is a module's function."""
@@ -122,6 +126,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         classes: Classes = None,
         label: Label = None,
         classifier: Classifier = "",
+        model: Model = "",
         yolo: Annotated[Shape, typer.Option(help="What YOLO's label files hold.")] = Shape.POLYGONS,
         yolo_photos: Annotated[YoloPhotos, typer.Option(help="How a YOLO folder gets its photos.")] = YoloPhotos.AUTO,
         label_config: ConfigFile = None,
@@ -180,7 +185,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             min_mask_region_area=min_area,
             tile_side=tile_side,
         )
-        prompting = Prompting(label, automatic, found, classifier)
+        prompting = Prompting(label, automatic, found, classifier, model)
         to = place(out, FILES[format], settings.data_dir)
         addresses = Addresses(local_files_root or settings.local_files_root, image_url)
         files: Format
@@ -290,10 +295,11 @@ def _check_addresses(addresses: Addresses, photos: Iterable[Photo | Skipped]) ->
 
 def _options(prompting: Prompting, boxes: Path | None, learned: learned_classes.Classes | None) -> dict[str, Any]:
     """What decides the masks and their names: a journal made with other options is of no use."""
+    by = {"model": prompting.model} if prompting.model else {}
     if boxes is not None:
-        return {"boxes": sha256(_read(boxes)).hexdigest()[:16]}
+        return {**by, "boxes": sha256(_read(boxes)).hexdigest()[:16]}
     named = {} if learned is None else {"classes": sha256(learned.to_bytes()).hexdigest()[:16]}
-    return {"label": prompting.label, **named, **asdict(prompting.automatic)}
+    return {**by, "label": prompting.label, **named, **asdict(prompting.automatic)}
 
 
 def _pool(make_worker: MakeWorker, settings: Settings, redis_url: str | None, processes: int) -> Pool:

@@ -16,13 +16,13 @@ from functools import partial
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.cli.schedule import keep_to, local_time, times
-from maskloop.cli.versions import name_of, registry_of, version_in_service, versions_made
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
 from maskloop.learning.acceptance import follow_verdicts
 from maskloop.learning.orders import follow_reviews, order_all, submit_classes
 from maskloop.learning.store import open_store
+from maskloop.learning.versions import registry_of, version_of
 from maskloop.settings import Settings
 
 NICENESS = 5
@@ -42,11 +42,11 @@ def keep_house(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     store, dispatcher = open_store(settings), Dispatcher(connect(redis_url(settings)), {})
-    registry, version = registry_of(settings), version_in_service(settings)
+    registry = registry_of(settings)
 
     def refit(project: int) -> None:
-        served = version()
-        follow_verdicts(store, registry, name_of(served), served, project)
+        served = registry.in_service(project)
+        follow_verdicts(store, registry, served, version_of(served), project)
         submit_classes(dispatcher, project)
 
     follow = partial(follow_reviews, store, dispatcher, settings.train_every, refit)
@@ -56,9 +56,9 @@ def keep_house(settings: Settings) -> None:
         tasks.append(partial(keep_to, left, partial(order_all, store, dispatcher)))
     if courier := connect_courier(settings):
         tasks.append(courier.run)
-    if ahead := connect_ahead(settings, version):
+    if ahead := connect_ahead(settings):
         tasks.append(ahead.run)
-    if showing := connect_showing(settings, version, versions_made(settings)):
+    if showing := connect_showing(settings):
         tasks.append(showing.run)
     with running(tasks):
         stop.wait()

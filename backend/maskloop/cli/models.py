@@ -9,13 +9,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskloop.cli.versions import version_in_service, version_of, versions_made
 from maskloop.dispatch.private_redis import private_url
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import can_deliver, connect_showing
 from maskloop.learning.challenge import difference, side, verdict
 from maskloop.learning.registry import Challenge, Registry
 from maskloop.learning.store import open_store
+from maskloop.learning.versions import version_of
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
@@ -24,6 +24,9 @@ Version = Annotated[str, typer.Argument(help="Name of the version.")]
 Challenger = Annotated[str | None, typer.Argument(metavar="VERSION", help="Name of the version.")]
 Share = Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the tasks, always the same ones.")]
 End = Annotated[bool, typer.Option("--end", help="End the challenge.")]
+Project = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="Label Studio's; without it, everywhere.", show_default=False)
+]
 Force = Annotated[bool, typer.Option("--force", help="Although the gate refused it, or wasn't asked.")]
 
 
@@ -34,16 +37,16 @@ def open_registry(settings: Settings) -> Registry:
 
 @app.command("list")
 def list_command() -> None:
-    """All versions, the oldest first; the one in service is marked."""
+    """All versions, the oldest first, and where they are in service."""
     registry = open_registry(Settings())
-    served, table = registry.in_service(), Table(box=None)
-    for column in ("", "version", "from", "made", "objects", "click", "box", "NoC@85", "gate"):
+    answering, table = registry.answering(), Table(box=None)
+    for column in ("in service", "version", "from", "made", "objects", "click", "box", "NoC@85", "gate"):
         table.add_column(column)
     for version in registry.versions():
         said = registry.judgement(version.name)
         metrics = said.metrics if said else {}
         table.add_row(
-            "*" if version.name == served else "",
+            ", ".join(_place(project) for project, name in answering.items() if name == version.name),
             version.name,
             version.parent or "",
             f"{version.made_at:%Y-%m-%d %H:%M}" if version.made_at else "",
@@ -66,26 +69,32 @@ def show_command(version: Version) -> None:
 
 
 @app.command("promote")
-def promote_command(version: Version, force: Force = False) -> None:
-    """Put a version into service; workers take it up without a restart."""
+def promote_command(version: Version, project: Project = None, force: Force = False) -> None:
+    """Put a version into service, in a project or everywhere; workers take it up without a restart.
+
+    Everywhere: also in projects that had one of their own.
+    """
     settings = Settings()
     registry = open_registry(settings)
     said = registry.judgement(version)
     if not force and not (said and said.passed):
         reason = said.reason if said else "The gate wasn't asked: train it with --hold-out."
         raise BadRequest(f"Version {version} hasn't passed the gate. {reason}", "--force promotes it all the same.")
-    before = registry.in_service()
-    registry.promote(version)
-    open_store(settings).record_action(getpass.getuser(), "promote", version, {"before": before, "forced": force})
-    typer.echo(f"{version} is in service; before it was {before}.")
+    before = registry.in_service(project)
+    registry.promote(version, project)
+    details = {"before": before, "project": project, "forced": force}
+    open_store(settings).record_action(getpass.getuser(), "promote", version, details)
+    typer.echo(f"{version} is in service {_place(project)}; before it was {before}.")
     _have_it_shown(settings)
 
 
 @app.command("challenge")
-def challenge_command(version: Challenger = None, share: Share = 0.2, end: End = False) -> None:
+def challenge_command(
+    version: Challenger = None, share: Share = 0.2, project: Project = None, end: End = False
+) -> None:
     """Let a version answer the clicks of some tasks beside the one in service; `compare` tells what people make of it.
 
-    A promotion or a rollback ends the challenge.
+    It does so wherever that one answers, and ends when another takes its place.
     """
     settings = Settings()
     registry = open_registry(settings)
@@ -95,13 +104,12 @@ def challenge_command(version: Challenger = None, share: Share = 0.2, end: End =
         ended = registry.end_challenge()
         if ended is not None:
             open_store(settings).record_action(getpass.getuser(), "end challenge", ended.name, {"share": ended.share})
-        typer.echo(f"No challenge goes on; {registry.in_service()} answers all clicks.")
+        typer.echo("No challenge goes on; versions in service answer all clicks.")
         return
-    registry.start_challenge(Challenge(name=version, share=share))
-    open_store(settings).record_action(getpass.getuser(), "challenge", version, {"share": share})
-    typer.echo(
-        f"{version} answers the clicks of {share:.0%} of the tasks, {registry.in_service()} those of the others."
-    )
+    against = registry.in_service(project)
+    registry.start_challenge(Challenge(name=version, against=against, share=share))
+    open_store(settings).record_action(getpass.getuser(), "challenge", version, {"against": against, "share": share})
+    typer.echo(f"{version} answers the clicks of {share:.0%} of the tasks, {against} those of the others.")
 
 
 @app.command("compare")
@@ -112,7 +120,7 @@ def compare_command() -> None:
     challenge = registry.challenge()
     if challenge is None:
         raise BadRequest("No challenge goes on.", "Start one: `maskloop models challenge VERSION`.")
-    sides = challenger, served = [side(store, version_of(name)) for name in (challenge.name, registry.in_service())]
+    sides = challenger, served = [side(store, version_of(name)) for name in (challenge.name, challenge.against)]
     table = Table(box=None)
     for column in ("version", "tasks", "masks", "accepted as they were", "kept (mean IoU)"):
         table.add_column(column)
@@ -129,15 +137,20 @@ def compare_command() -> None:
 
 
 @app.command("rollback")
-def rollback_command() -> None:
-    """Put the version back that was in service before."""
+def rollback_command(project: Project = None) -> None:
+    """Take back the last promotion: the version that was in service before it is again."""
     settings = Settings()
     registry = open_registry(settings)
-    before = registry.in_service()
-    now = registry.rollback()
-    open_store(settings).record_action(getpass.getuser(), "rollback", now, {"before": before})
-    typer.echo(f"{now} is in service again; {before} is kept.")
+    taken = registry.rollback(project)
+    now = registry.in_service(taken.project)
+    details = {"before": taken.name, "project": taken.project}
+    open_store(settings).record_action(getpass.getuser(), "rollback", now, details)
+    typer.echo(f"{now} is in service again {_place(taken.project)}; {taken.name} is kept.")
     _have_it_shown(settings)
+
+
+def _place(project: int | None) -> str:
+    return "everywhere" if project is None else f"in project {project}"
 
 
 def _have_it_shown(settings: Settings) -> None:
@@ -145,8 +158,7 @@ def _have_it_shown(settings: Settings) -> None:
     settings = settings.model_copy(update={"redis_url": settings.redis_url or private_url(settings.data_dir)})
     if settings.redis_url is None or not can_deliver(settings):
         return
-    version = version_in_service(settings)
-    showing = connect_showing(settings, version, versions_made(settings))
+    showing = connect_showing(settings)
     assert showing
     try:
         for project, found in showing.follow_all().items():

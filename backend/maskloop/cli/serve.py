@@ -21,7 +21,6 @@ from maskloop.cli.housekeeping import Task, running
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import as_environment, with_settings
 from maskloop.cli.schedule import local_time, times
-from maskloop.cli.versions import version_for_clicks, version_in_service
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
 from maskloop.dispatch.private_redis import PrivateRedis, private_directory
@@ -30,7 +29,8 @@ from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.labelstudio.api import LabelStudioApi
-from maskloop.labelstudio.connect import can_deliver, connect_backend
+from maskloop.labelstudio.connect import can_deliver, connect_backend, versions_of
+from maskloop.learning.versions import Answering, in_words
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
 from maskloop.server.webhooks import Webhooks
@@ -73,15 +73,15 @@ def serve(settings: Settings) -> None:
             redis.ping()
         stack.enter_context(Supervisor(children(settings, workers), grace=GRACE, on_death=partial(declare_dead, redis)))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        version = version_in_service(settings)
-        backend = connect_backend(settings, version=version, version_for_clicks=version_for_clicks(settings))
+        answering = versions_of(settings).answering
+        backend = connect_backend(settings)
         stack.callback(backend.close)
-        background: list[Task] = [partial(_announce, settings, private, version)]
+        background: list[Task] = [partial(_announce, settings, private, answering)]
         guard = Guard.from_settings(settings)
         if webhooks := _webhooks(settings, guard):
             background.append(webhooks.run)
         stack.enter_context(running(background))
-        app = create_app(backend, partial(overview, redis), guard, version, webhooks)
+        app = create_app(backend, partial(overview, redis), guard, answering, webhooks)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -139,7 +139,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _announce(settings: Settings, private: bool, version: Callable[[], str], stop: threading.Event) -> None:
+def _announce(settings: Settings, private: bool, answering: Callable[[], Answering], stop: threading.Event) -> None:
     """Says where it is and with what, once the workers are ready or it is clear that they won't be."""
     assert settings.redis_url is not None
     redis = connect(settings.redis_url)
@@ -153,7 +153,7 @@ def _announce(settings: Settings, private: bool, version: Callable[[], str], sto
             continue
         failures = [str(queue.failure) for queue in queues.values() if queue.failure]
         if failures or all(ready(queues[name]) >= count for name, count in wanted.items()):
-            typer.echo(banner(settings, private, version(), queues, failures))
+            typer.echo(banner(settings, private, answering(), queues, failures))
             return
         if time.monotonic() > late:
             log.info("The workers are still loading the model; the first start prepares it for this machine.")
@@ -165,7 +165,11 @@ def ready(queue: QueueState) -> int:
 
 
 def banner(
-    settings: Settings, private: bool, version: str, queues: Mapping[QueueName, QueueState], failures: Sequence[str]
+    settings: Settings,
+    private: bool,
+    answering: Answering,
+    queues: Mapping[QueueName, QueueState],
+    failures: Sequence[str],
 ) -> str:
     reports = [worker.report for queue in queues.values() for worker in queue.workers]
     engines = sorted(
@@ -175,7 +179,7 @@ def banner(
     label_studio = settings.label_studio_url if can_deliver(settings) else NO_LABEL_STUDIO
     facts = {
         "Address": f"http://{host}:{settings.port}",
-        "Model": version,
+        "Model": in_words(answering),
         "Engine": ", ".join(engines) or "told by the workers as they start",
         "Redis": "private" if private else "the one named",
         "Workers": ", ".join(f"{ready(queue)} {name}" for name, queue in queues.items()),

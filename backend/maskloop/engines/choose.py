@@ -40,7 +40,7 @@ def choose_engine(
 
     threads: CPU threads, also PyTorch's in this process; 0: one for each core that the process may use.
     cache_dir: where converted networks are kept; without it, each start converts anew (10 s).
-    like: an engine with whose encoder this one may share memory, if they never encode at the same time.
+    like: an engine whose encoder this one may take.
     Raises WeightsError if the file doesn't hold MobileSAM's weights.
     """
     threads = threads or available_threads()

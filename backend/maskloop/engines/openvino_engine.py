@@ -7,6 +7,7 @@ a millisecond; the shapes of points vary from prompt to prompt, and the decoder 
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import openvino
@@ -35,7 +36,10 @@ def best_precision() -> Precision:
 
 class OpenVinoEngine(NetworkEngine):
     """cache_dir: where converted networks are kept. like: an engine whose encoder is taken if it is the same, in place
-    of a third of a gigabyte and two seconds; the two can't encode at the same time then."""
+    of a third of a gigabyte and two seconds."""
+
+    encoding: Lock
+    encoders: dict[ImageSize, openvino.InferRequest]
 
     def __init__(
         self,
@@ -64,10 +68,11 @@ class OpenVinoEngine(NetworkEngine):
             return core.compile_model(part, "CPU", settings).create_infer_request()
 
         if isinstance(like, OpenVinoEngine) and like.identity == self.identity:
-            self.encoders: dict[ImageSize, openvino.InferRequest] = like.encoders
+            self.encoding, self.encoders = like.encoding, like.encoders
             self.blank = like.blank
         else:
             encoder = converted_encoder(model, cache_dir)
+            self.encoding = Lock()
             self.encoders = {frame: ready(framed(encoder, frame)) for frame in FRAMES}
             for frame in {*FRAMES} - {SQUARE}:  # makes their kernels now, not at the first click; `blank` the square's
                 self.run_encoder(np.zeros((1, *frame, 3), np.float32))
@@ -81,12 +86,13 @@ class OpenVinoEngine(NetworkEngine):
 
     def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
         encoder = self.encoders[ImageSize(*framed.shape[1:3])]
-        features = [
-            torch.from_numpy(
-                encoder.infer([framed[index : index + 1]], share_inputs=True, share_outputs=True)[0]
-            ).half()
-            for index in range(len(framed))
-        ]
+        with self.encoding:
+            features = [
+                torch.from_numpy(
+                    encoder.infer([framed[index : index + 1]], share_inputs=True, share_outputs=True)[0]
+                ).half()
+                for index in range(len(framed))
+            ]
         return torch.cat(features).numpy()
 
     @torch.inference_mode()

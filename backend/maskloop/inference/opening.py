@@ -1,6 +1,8 @@
-"""A segmenter as the settings want it."""
+"""Segmenters as the settings want them."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import redis
 
@@ -15,13 +17,26 @@ INDEX_SHARED = 64 << 20
 """Bytes of the index of images: for some ten thousand of them."""
 
 
-def open_segmenter(engine: Engine, settings: Settings, *, model: str) -> Segmenter:
-    """A segmenter that shares what it computes with the other workers of this machine, by a directory below
-    ``settings.data_dir``, or of several machines, by a Redis. ``model`` names the weights: their version
-    and, since a name may be given twice, their hash."""
+class Shared(NamedTuple):
+    """What all segmenters of one process have in common: where images come from, and what is known of them."""
+
+    loader: ImageLoader
+    values: Store
+    images: ImageIndex
+
+
+def open_shared(settings: Settings) -> Shared:
+    """Shared in turn with the other workers of this machine, by a directory below ``settings.data_dir``, or of several
+    machines, by a Redis."""
     values = open_store("values", settings.memory_cache_bytes, settings.shared_cache_bytes, settings)
     index = open_store("images", INDEX_MEMORY, min(INDEX_SHARED, settings.shared_cache_bytes), settings)
-    return Segmenter(engine, ImageLoader(ImagePolicy.from_settings(settings)), values, ImageIndex(index), model=model)
+    return Shared(ImageLoader(ImagePolicy.from_settings(settings)), values, ImageIndex(index))
+
+
+def open_segmenter(engine: Engine, settings: Settings, *, model: str, shared: Shared | None = None) -> Segmenter:
+    """``model`` names the weights: their version and, since a name may be given twice, their hash. ``shared``: by
+    default its own."""
+    return Segmenter(engine, *(shared or open_shared(settings)), model=model)
 
 
 def open_store(name: str, memory_bytes: int, shared_bytes: int, settings: Settings) -> Store:

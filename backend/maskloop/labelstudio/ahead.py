@@ -72,10 +72,10 @@ class Visits:
 
 
 class Ahead:
-    """count: of tasks after the one that is visited. version: of the model in service."""
+    """count: of tasks after the one that is visited. version: of the model in service in a project."""
 
     def __init__(
-        self, visits: Visits, dispatcher: Dispatcher, api: LabelStudioApi, *, version: Callable[[], str], count: int
+        self, visits: Visits, dispatcher: Dispatcher, api: LabelStudioApi, *, version: Callable[[int], str], count: int
     ) -> None:
         self._visits = visits
         self._dispatcher = dispatcher
@@ -107,7 +107,7 @@ class Ahead:
                 Task(id=task["id"], data=task["data"]),
                 project["label_config"],
                 Options(),
-                self._version(),
+                self._version(visit.project),
             )
             try:
                 self._dispatcher.submit(

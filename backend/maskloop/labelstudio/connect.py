@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.errors import QueueUnavailable
@@ -14,31 +12,18 @@ from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.service import Backend, Feedback, Patience
 from maskloop.labelstudio.showing import Showing
 from maskloop.learning.store import open_store
+from maskloop.learning.versions import Versions, registry_of
 from maskloop.settings import Settings
-from maskloop.weights import official
 
 
-def official_version() -> str:
-    """The official weights as a model version: their name and the first 8 hex digits of their sha256."""
-    manifest = official()
-    return f"{manifest.file.partition('.')[0]}-{manifest.sha256[:8]}"
-
-
-def connect_backend(
-    settings: Settings,
-    *,
-    version: Callable[[], str] = official_version,
-    version_for_clicks: Callable[[int], str] | None = None,
-    feedback: Feedback | None = None,
-) -> Backend:
-    """``version_for_clicks``: by task; the others' if None. Raises QueueUnavailable if the settings name no Redis."""
+def connect_backend(settings: Settings, feedback: Feedback | None = None) -> Backend:
+    """Raises QueueUnavailable if the settings name no Redis."""
     redis = connect(redis_url(settings))
     limits = {QueueName.INTERACTIVE: settings.max_waiting_clicks, QueueName.BATCH: settings.max_waiting_tasks}
     return Backend(
         Dispatcher(redis, limits),
         redis,
-        version=version,
-        version_for_clicks=version_for_clicks,
+        versions_of(settings),
         patience=Patience(settings.click_deadline, settings.batch_deadline),
         delivers=can_deliver(settings),
         feedback=feedback or open_store(settings),
@@ -53,22 +38,26 @@ def connect_courier(settings: Settings) -> Courier | None:
     return Courier(Ledger(redis), Dispatcher(redis, {}), _api(settings))
 
 
-def connect_ahead(settings: Settings, version: Callable[[], str]) -> Ahead | None:
+def connect_ahead(settings: Settings) -> Ahead | None:
     """None if nothing is to be encoded ahead, or nobody can be asked what comes next."""
     if not can_deliver(settings) or not settings.encode_ahead:
         return None
     redis = connect(redis_url(settings))
     dispatcher = Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks})
+    version = versions_of(settings).in_service
     return Ahead(Visits(redis), dispatcher, _api(settings), version=version, count=settings.encode_ahead)
 
 
-def connect_showing(
-    settings: Settings, version: Callable[[], str], ours: Callable[[], Container[str]]
-) -> Showing | None:
+def connect_showing(settings: Settings) -> Showing | None:
     """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
     if not can_deliver(settings):
         return None
-    return Showing(connect(redis_url(settings)), _api(settings), version=version, ours=ours)
+    versions = versions_of(settings)
+    return Showing(connect(redis_url(settings)), _api(settings), version=versions.in_service, ours=versions.made)
+
+
+def versions_of(settings: Settings) -> Versions:
+    return Versions(registry_of(settings))
 
 
 def _api(settings: Settings) -> LabelStudioApi:

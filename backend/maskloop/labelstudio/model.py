@@ -92,9 +92,9 @@ class MaskloopModel(Base):  # type: ignore[misc]
             return cls._backend
 
     def setup(self) -> None:
-        """Sets ``model_version`` to the one that predictions carry."""
-        (version,) = self.backend().versions()["versions"]
-        self.set("model_version", version)
+        """Sets ``model_version`` to the one that the project's predictions carry."""
+        project = int(self.project_id) if self.project_id.isdecimal() else None
+        self.set("model_version", self.backend().version(project))
 
     def set_extra_params(self, extra_params: Json | str) -> None:
         """What Label Studio's ``/setup`` brings, an object; label-studio-ml itself keeps only strings."""

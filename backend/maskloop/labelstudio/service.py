@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -63,6 +63,20 @@ class Feedback(Protocol):
     def tasks_to_review(self, project_id: int, *, limit: int, threshold: float | None) -> list[TaskToReview]: ...
 
 
+class Versions(Protocol):
+    """Tells what predictions carry; ``learning.Versions`` is one."""
+
+    def in_service(self, project: int | None) -> str:
+        """Of the model in service in a project: the same in ``/setup``, ``/versions`` and predictions."""
+        ...
+
+    def for_click(self, project: int | None, task: int) -> str: ...
+
+    def answering(self) -> Mapping[int | None, str]:
+        """By project, and for None everywhere else; the last promoted first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds until an answer is due."""
@@ -74,8 +88,6 @@ class Patience:
 class Backend:
     """Thread-safe; its calls block until there is an answer.
 
-    version: of the model in service: the same in ``/setup``, ``/versions`` and predictions.
-    version_for_clicks: on a task, where that may be another.
     delivers: whether a :class:`~maskloop.labelstudio.courier.Courier` brings predictions that are late.
     """
 
@@ -83,9 +95,8 @@ class Backend:
         self,
         dispatcher: Dispatcher,
         redis: Redis,
+        versions: Versions,
         *,
-        version: Callable[[], str],
-        version_for_clicks: Callable[[int], str] | None = None,
         patience: Patience,
         delivers: bool,
         feedback: Feedback | None = None,
@@ -96,8 +107,7 @@ class Backend:
         self._ledger = Ledger(redis)
         self._troubles = Troubles(redis)
         self._batches = Batches(dispatcher, self._ledger, deadline=patience.batch, delivers=delivers)
-        self._version = version
-        self._version_for_clicks = version_for_clicks
+        self._versions = versions
         self._patience = patience
         self._delivers = delivers
         self._feedback = feedback
@@ -114,11 +124,15 @@ class Backend:
         if request.project_id is not None:
             self._projects.remember(request.project_id, request.extra_params)
             self._visits.note(Visit(request.project_id, None))
-        return {"model_version": self._version()}
+        return {"model_version": self.version(request.project_id)}
 
     def versions(self) -> Json:
-        """``GET /versions``."""
-        return {"versions": [self._version()]}
+        """``GET /versions``: those in service; the request doesn't tell where."""
+        return {"versions": list(dict.fromkeys(self._versions.answering().values()))}
+
+    def version(self, project: int | None) -> str:
+        """Of the model in service in a project."""
+        return self._versions.in_service(project)
 
     def predict(self, body: object) -> Json:
         """``POST /predict``: ``{"results": [...]}``, one for each task, in their order.
@@ -130,7 +144,7 @@ class Backend:
         if request.params.context is not None:
             return {"results": [self._click(request)]}
         LabelConfig.parse(request.label_config)
-        options, version = self._options(request), self._version()
+        options, version = self._options(request), self.version(request.project_id)
         payloads = [
             payload_of(request.project_id, task, request.label_config, options, version) for task in request.tasks
         ]
@@ -217,14 +231,15 @@ class Backend:
             if not told:
                 raise
             log.warning("project=%s task=%s click: %s", request.project_id, request.tasks[0].id, error)
-            return prediction(told, self._version())
+            return prediction(told, self.version(request.project_id))
 
     def _answer_click(self, request: PredictRequest) -> Json:
         context, task = request.params.context, request.tasks[0]
         assert context is not None
         if len(request.tasks) > 1:
             raise BadRequest(f"A prompt is for one task, not {len(request.tasks)}.")
-        version = self._version_of(task.id)
+        project = request.project_id
+        version = self.version(project) if task.id is None else self._versions.for_click(project, task.id)
         config = LabelConfig.parse(request.label_config)
         options = self._options(request)
         click = read_click(config, context, task)
@@ -247,11 +262,6 @@ class Backend:
             self._notes.submit(proposing.submit, self._dispatcher, payload)
         self._notes.submit(self._note, request, made)
         return {**made, "result": [*made["result"], *message(config)]}
-
-    def _version_of(self, task_id: int | None) -> str:
-        if self._version_for_clicks is None or task_id is None:
-            return self._version()
-        return self._version_for_clicks(task_id)
 
     def _note(self, request: PredictRequest, made: Json) -> None:
         task, context = request.tasks[0], request.params.context

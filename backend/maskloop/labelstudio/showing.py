@@ -78,7 +78,7 @@ class Troubles:
 class Showing:
     """Looks after every project that was set up. One for a process, in a thread of its own.
 
-    version: of the model in service. ours: what predictions of any version carry.
+    version: of the model in service in a project. ours: what predictions of any version carry.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Showing:
         redis: Redis,
         api: LabelStudioApi,
         *,
-        version: Callable[[], str],
+        version: Callable[[int], str],
         ours: Callable[[], Container[str]],
     ) -> None:
         self._projects = Projects(redis)
@@ -107,9 +107,9 @@ class Showing:
 
     def look_around(self) -> None:
         """Look at the projects of which something may have changed. Raises QueueUnavailable."""
-        version, tallies = self._version(), self._ledger.tallies()
+        tallies = self._ledger.tallies()
         for project in self._projects.all():
-            tally = tallies.get(project, Tally())
+            version, tally = self._version(project), tallies.get(project, Tally())
             before = self._looks.get(project)
             now = time.monotonic()
             if before is not None and (before.version, before.tally) == (version, tally):
@@ -123,10 +123,9 @@ class Showing:
 
     def follow_all(self) -> dict[int, str]:
         """Look at all projects now; in words how it is with each. Raises QueueUnavailable."""
-        version, tallies = self._version(), self._ledger.tallies()
-        told: dict[int, str] = {}
+        tallies, told = self._ledger.tallies(), dict[int, str]()
         for project in self._projects.all():
-            found = self.follow(project, version, tallies.get(project, Tally()))
+            found = self.follow(project, self._version(project), tallies.get(project, Tally()))
             told[project] = found.value if found else self._troubles.all().get(str(project), "")
         return told
 

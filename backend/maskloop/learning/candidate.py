@@ -132,12 +132,15 @@ def judge(
     encoder_of: EncoderOf,
     watch: Watch = iter,
     threads: int = 1,
+    *,
+    project: int | None = None,
 ) -> Judgement:
-    """Compare a version with the one in service, and keep what was found, also of what its scores are worth.
+    """Compare a version with the one in service, in a project or everywhere, and keep what was found, also of what its
+    scores are worth.
 
     Photos that can't be read are not judged by, and logged. Raises UnknownVersion or WeightsError.
     """
-    against = registry.in_service()
+    against = registry.in_service(project)
     encoders = {one: encoder_of(one) for one in {name, against, OFFICIAL}}
     seen = encoded(held_out, encoders, watch)
     if (refusal := gate.too_few(sum(len(objects) for _, objects in seen[name]))) is not None:

@@ -93,9 +93,11 @@ class Trainer:
             return self._told(name, "Nothing was reviewed since.")
         context.progress(PREPARING + TRAINING, f"Judging {name}.")
         watch = partial(self._checked, context=context)
-        judgement = judge(self._registry, name, keep, self._general, self._encoder_of, watch, self._threads)
+        judgement = judge(
+            self._registry, name, keep, self._general, self._encoder_of, watch, self._threads, project=project
+        )
         if judgement.passed:
-            self._registry.promote(name)
+            self._registry.promote(name, project)
         details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
         self._store.record_action(ACTOR, "promote" if judgement.passed else "keep back", name, details)
         return self._told(name, judgement.reason)

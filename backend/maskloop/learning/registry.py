@@ -1,6 +1,6 @@
 """The versions of the model, and which of them is in service.
 
-    models/service.json         versions that were put into service, the present one last
+    models/service.json         what was put into service, for which project or for all, the last one last
     models/challenge.json       the version that answers some tasks' clicks beside it, if any: see ``Challenge``
     models/VERSION/model.json   what it is: see ``ModelVersion``
     models/VERSION/weights.pt   a state dict of ``sam.network.MobileSam``
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -32,6 +32,7 @@ from maskloop.learning.spool import sync_directory
 if TYPE_CHECKING:
     from maskloop.sam.network import MobileSam
 
+T = TypeVar("T")
 OFFICIAL = "official"
 """The version that is always there: MobileSAM's own weights."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -78,12 +79,26 @@ class Judgement(BaseModel):
     metrics: dict[str, float] = {}
 
 
-class Challenge(BaseModel):
-    """A version that answers the clicks of a share of the tasks, always the same ones."""
+class Promotion(BaseModel):
+    """That a version was put into service. project: where; None: everywhere."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
+    project: int | None = None
+
+    def reaches(self, project: int | None) -> bool:
+        """Whether a project is answered by this, as far as nothing came after it; None: those that aren't named."""
+        return self.project is None or self.project == project
+
+
+class Challenge(BaseModel):
+    """A version that, where another is in service, answers the clicks of a share of the tasks, always the same ones."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    against: str
     share: float = Field(gt=0, lt=1)
 
     def takes(self, task_id: int) -> bool:
@@ -101,7 +116,7 @@ class Registry:
 
     def versions(self) -> list[ModelVersion]:
         """All versions, the oldest first."""
-        found = [self._read(path) for path in self._directory.glob("*/model.json")]
+        found = [read(path, VERSION) for path in self._directory.glob("*/model.json")]
         return [ModelVersion(name=OFFICIAL), *sorted(found, key=lambda one: (one.made_at or EPOCH, one.name))]
 
     def get(self, name: str) -> ModelVersion:
@@ -111,7 +126,7 @@ class Registry:
         if not self.has(name):
             known = ", ".join(one.name for one in self.versions())
             raise UnknownVersion(f"There is no model version {name!r}.", f"There are: {known}.")
-        return self._read(self._directory / name / "model.json")
+        return read(self._directory / name / "model.json", VERSION)
 
     def weights(self, name: str) -> Path:
         """A version's file, checked to be the one that was registered. Raises UnknownVersion, WeightsError."""
@@ -166,7 +181,7 @@ class Registry:
         """What the gate said last of a version. Raises UnknownVersion."""
         self.get(name)
         path = self._directory / name / "gate.json"
-        return Judgement.model_validate_json(path.read_bytes()) if path.is_file() else None
+        return read(path, JUDGEMENT) if path.is_file() else None
 
     def record_judgement(self, name: str, judgement: Judgement) -> None:
         """Raises UnknownVersion."""
@@ -191,32 +206,43 @@ class Registry:
     def own_chances(self, name: str, project: int | None = None) -> Chances:
         """What was recorded for just that project, or for none."""
         try:
-            return Chances.model_validate_json(self._chances_path(name, project).read_bytes())
+            return read(self._chances_path(name, project), CHANCES)
         except FileNotFoundError:
             return Chances()
 
     def _chances_path(self, name: str, project: int | None) -> Path:
         return self._directory / name / ("chances.json" if project is None else f"chances-{project}.json")
 
-    def in_service(self) -> str:
-        """The version that answers now."""
-        return self._service()[-1]
+    def in_service(self, project: int | None = None) -> str:
+        """The version that answers now in a project; None: where a project has none of its own."""
+        return next(one.name for one in reversed(self._promotions()) if one.reaches(project))
+
+    def answering(self) -> dict[int | None, str]:
+        """All versions that answer now: for None, everywhere but in the projects that are named. The last promoted
+        first."""
+        promotions = self._promotions()
+        found: dict[int | None, str] = {}
+        for one in reversed(promotions):
+            found.setdefault(one.project, one.name)
+            if one.project is None:
+                break
+        return found
 
     def challenge(self) -> Challenge | None:
         """The version that answers some tasks' clicks beside the one in service."""
         try:
-            return Challenge.model_validate_json((self._directory / "challenge.json").read_bytes())
+            return read(self._directory / "challenge.json", CHALLENGE)
         except FileNotFoundError:
             return None
 
     def start_challenge(self, challenge: Challenge) -> None:
-        """In place of one that goes on; a promotion or a rollback ends it.
+        """In place of one that goes on; it ends when the version that it is against is in service nowhere any more.
 
-        Raises UnknownVersion, BadRequest if the version is in service, or WeightsError if its file is damaged.
+        Raises UnknownVersion, BadRequest if the version is in service there, or WeightsError if its file is damaged.
         """
         self.weights(challenge.name)
         with self._locked():
-            if self._service()[-1] == challenge.name:
+            if challenge.name == challenge.against:
                 raise BadRequest(f"Version {challenge.name} is in service: it can't challenge itself.")
             write(self._directory / "challenge.json", challenge.model_dump_json())
 
@@ -224,44 +250,52 @@ class Registry:
         """Gives the one that went on, if any."""
         with self._locked():
             ended = self.challenge()
-            self._end_challenge()
+            (self._directory / "challenge.json").unlink(missing_ok=True)
         return ended
 
-    def _end_challenge(self) -> None:
-        (self._directory / "challenge.json").unlink(missing_ok=True)
+    def promote(self, name: str, project: int | None = None) -> None:
+        """Put a version into service in a project, or in all of them, also where there is another.
 
-    def promote(self, name: str) -> None:
-        """Put a version into service. Raises UnknownVersion, or WeightsError if its file is damaged."""
+        Raises UnknownVersion, or WeightsError if its file is damaged.
+        """
         self.weights(name)
         with self._locked():
-            if (served := self._service())[-1] != name:
-                self._put_into_service([*served, name])
+            promotions, promotion = self._promotions(), Promotion(name=name, project=project)
+            if promotion != promotions[-1]:
+                self._put_into_service([*promotions, promotion])
 
-    def rollback(self) -> str:
-        """Put the version back that was in service before; gives its name. Raises BadRequest if there was none."""
+    def rollback(self, project: int | None = None) -> Promotion:
+        """Take back the last promotion, or the last of a project's own; gives it. Raises BadRequest if there is none,
+        or if what answers in the project was put into service everywhere."""
         with self._locked():
-            served = self._service()
-            if len(served) == 1:
-                raise BadRequest(f"No version was in service before {served[0]}.")
-            self.weights(served[-2])
-            self._put_into_service(served[:-1])
-        return served[-2]
+            promotions = self._promotions()
+            last = next(index for index in reversed(range(len(promotions))) if promotions[index].reaches(project))
+            if project is None:
+                last = len(promotions) - 1
+            elif promotions[last].project is None:
+                raise BadRequest(
+                    f"Project {project} has no version of its own: {promotions[last].name} answers everywhere.",
+                    "Roll back without a project, or promote another version for it.",
+                )
+            if last == 0:
+                raise BadRequest(f"No version was in service before {promotions[0].name}.")
+            taken, left = promotions[last], promotions[:last] + promotions[last + 1 :]
+            self.weights(next(one.name for one in reversed(left) if one.reaches(taken.project)))
+            self._put_into_service(left)
+        return taken
 
-    def _service(self) -> list[str]:
+    def _promotions(self) -> list[Promotion]:
+        """The last one last; the first is for all projects."""
         try:
-            return SERVICE.validate_json((self._directory / "service.json").read_bytes())
+            return read(self._directory / "service.json", PROMOTIONS)
         except FileNotFoundError:
-            return [OFFICIAL]
+            return [Promotion(name=OFFICIAL)]
 
-    def _put_into_service(self, served: list[str]) -> None:
-        self._end_challenge()
-        write(self._directory / "service.json", SERVICE.dump_json(served).decode())
-
-    def _read(self, path: Path) -> ModelVersion:
-        try:
-            return ModelVersion.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise WeightsError(f"{path} doesn't describe a model version: {error}") from error
+    def _put_into_service(self, promotions: list[Promotion]) -> None:
+        write(self._directory / "service.json", PROMOTIONS.dump_json(promotions).decode())
+        challenge = self.challenge()
+        if challenge is not None and challenge.against not in self.answering().values():
+            (self._directory / "challenge.json").unlink()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -271,7 +305,8 @@ class Registry:
             yield
 
 
-SERVICE = TypeAdapter(list[str])
+VERSION, JUDGEMENT, CHANCES = TypeAdapter(ModelVersion), TypeAdapter(Judgement), TypeAdapter(Chances)
+CHALLENGE, PROMOTIONS = TypeAdapter(Challenge), TypeAdapter(list[Promotion])
 EPOCH = datetime.min.replace(tzinfo=UTC)
 
 
@@ -282,6 +317,16 @@ def valid(name: str) -> bool:
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path, of: TypeAdapter[T]) -> T:
+    """Raises WeightsError if the file is damaged, FileNotFoundError if there is none."""
+    try:
+        return of.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValidationError) as error:
+        raise WeightsError(f"{path} is damaged: {error}", "Restore it from a backup, or remove it.") from error
 
 
 def write(path: Path, text: str) -> None:

@@ -109,7 +109,7 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
         worst = _worst(session, rows, project)
         title = project.title if project else ""
     confusion = Counter(_labels(row) for row in rows)
-    served = registry.get(registry.in_service()).data
+    served = registry.get(registry.in_service(project_id)).data
     return Report(
         project=f"{title} (project {project_id})".strip(),
         verdicts=Counter(row.verdict for row in rows),

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from maskloop.errors import MaskloopError
+from maskloop.learning.versions import Answering
 from maskloop.server.access import Access
 from maskloop.server.answers import answer, error_answer, read_body
 from maskloop.server.auth import WEBHOOK_HEADER, Guard
@@ -35,14 +36,14 @@ def create_app(
     backend: Backend,
     overview: Callable[[], Overview],
     guard: Guard,
-    version: Callable[[], str],
+    answering: Callable[[], Answering],
     webhooks: Webhooks | None = None,
 ) -> FastAPI:
     """overview: tells what goes on in the queues, see :func:`maskloop.dispatch.overview.overview`.
-    version: that of the model in service; cheap.
+    answering: tells the versions in service; cheap.
     webhooks: is told of the projects that are set up."""
     watch = Watch(overview, backend.batches)
-    metrics = Metrics(lambda: watch.look, version)
+    metrics = Metrics(lambda: watch.look, answering)
     clicks, batches, others = (CapacityLimiter(count) for count in (CLICK_THREADS, BATCH_THREADS, OTHER_THREADS))
 
     @asynccontextmanager
@@ -78,7 +79,7 @@ def create_app(
     @app.get("/health")
     async def get_health(request: Request) -> Response:
         """Open to all; how it stands in detail is for those who are let in."""
-        body = health(watch.look, version())
+        body = health(watch.look, answering())
         told = body if guard.admits(request) else {"status": body["status"]}
         return answer(told, 200 if body["status"] == "UP" else 503)
 
@@ -138,7 +139,7 @@ def create_app(
     @app.get("/")
     async def get_page(request: Request) -> Response:
         admit(request)
-        return HTMLResponse(page(health(watch.look, version())))
+        return HTMLResponse(page(health(watch.look, answering())))
 
     return app
 

@@ -10,6 +10,7 @@ from typing import Any
 from maskloop.dispatch.overview import QueueState, WorkerState
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import MaskloopError
+from maskloop.learning.versions import Answering
 
 INTERVAL = 1.0
 STALE = 5.0
@@ -43,18 +44,20 @@ class Watch:
             self.look = Look(trouble=error)
 
 
-def health(look: Look, version: str) -> dict[str, Any]:
+def health(look: Look, answering: Answering) -> dict[str, Any]:
     """The body of ``/health``.
 
+    ``model_version`` is in service but in projects that have one of their own, ``project_versions``.
     ``status`` is DOWN, and the HTTP status 503, while neither clicks nor batches can be answered: Label Studio then
     shows the backend as disconnected. ``problems`` says what doesn't work.
     """
     workers = [worker for state in look.queues.values() for worker in state.workers]
     silent = time.monotonic() - look.at > STALE
-    answering = [name for name in (QueueName.INTERACTIVE, QueueName.BATCH) if _workers(look, name)]
+    able = [name for name in (QueueName.INTERACTIVE, QueueName.BATCH) if _workers(look, name)]
     return {
-        "status": "UP" if answering and not silent else "DOWN",
-        "model_version": version,
+        "status": "UP" if able and not silent else "DOWN",
+        "model_version": answering[None],
+        "project_versions": {str(project): name for project, name in answering.items() if project is not None},
         "engine": _first(workers, "engine"),
         "engine_note": _first(workers, "engine_note"),
         "redis": "UP" if look.queues and not silent else "DOWN",

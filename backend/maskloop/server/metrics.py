@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from maskloop.dispatch.overview import WorkerState
+from maskloop.learning.versions import Answering
 from maskloop.server.health import Look
 
 BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 100)
@@ -18,10 +19,10 @@ BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 100)
 class Metrics:
     """Of one server: its own requests, and what ``look`` saw of queues and workers last."""
 
-    def __init__(self, look: Callable[[], Look], version: Callable[[], str]) -> None:
+    def __init__(self, look: Callable[[], Look], answering: Callable[[], Answering]) -> None:
         self._registry = CollectorRegistry()
         self._look = look
-        self._version = version
+        self._answering = answering
         labels = ["route", "status"]
         self._requests = Counter("maskloop_requests", "Requests.", labels, registry=self._registry)
         self._seconds = Histogram(
@@ -42,9 +43,10 @@ class Metrics:
         look = self._look()
         workers = [worker for queue in look.queues.values() for worker in queue.workers]
         yield GaugeMetricFamily("maskloop_redis_up", "Whether Redis answers.", value=float(bool(look.queues)))
-        info = InfoMetricFamily("maskloop_model", "The model in service, and what runs it.")
+        info = InfoMetricFamily("maskloop_model", "What is in service, in a project or everywhere else, and runs it.")
         engines = sorted({str(worker.report["engine"]) for worker in workers if worker.report.get("engine")})
-        info.add_metric([], {"version": self._version(), "engine": " ".join(engines)})
+        for project, version in self._answering().items():
+            info.add_metric([], {"version": version, "project": str(project or ""), "engine": " ".join(engines)})
         yield info
         waiting = GaugeMetricFamily("maskloop_queue_waiting", "Jobs that wait.", labels=["queue"])
         running = GaugeMetricFamily("maskloop_queue_running", "Jobs that run.", labels=["queue"])

@@ -6,6 +6,8 @@ from html import escape
 from string import Template
 from typing import Any
 
+from maskloop.learning.versions import in_words
+
 PAGE = Template("""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -26,7 +28,7 @@ $problems
 def page(health: dict[str, Any]) -> str:
     """``health`` is the body of ``/health``."""
     facts = {
-        "Model": health["model_version"],
+        "Model": in_words({None: health["model_version"], **health["project_versions"]}),
         "Engine": " ".join(filter(None, (health["engine"], health["engine_note"]))) or "no worker told yet",
         "Redis": health["redis"],
         **{

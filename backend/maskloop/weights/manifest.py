@@ -51,6 +51,11 @@ class Manifest(Value):
     licence: str
     sources: tuple[Source, ...]
 
+    @property
+    def version(self) -> str:
+        """As a version of the model: its name and the first 8 hex digits of its sha256."""
+        return f"{self.file.partition('.')[0]}-{self.sha256[:8]}"
+
 
 @cache
 def official() -> Manifest:
