@@ -51,7 +51,7 @@ class TrainingSettings(BaseModel):
     """At least, from several photos: the objects of one alone pull the model to and fro."""
     average: float = Field(0.97, ge=0, lt=1)
     """Of the weights over the steps (exponential)."""
-    official_share: float = Field(0.5, ge=0, le=1)
+    official_share: float = Field(0.25, ge=0, le=1)
     """Of the official weights in the result, https://arxiv.org/abs/2109.01903: what corrections and boxes could before
     stays, for a part of what one click gained."""
     box_share: float = Field(0.2, ge=0, le=1)
