@@ -83,15 +83,21 @@ class Models:
     def keep_up(self, stop: threading.Event) -> None:
         """Load what is or comes into service, until ``stop`` is set. What fails then is told to who asks for it."""
         seen: set[str] = set()
+        trouble = ""
         while not stop.wait(PAUSE):
-            challenge, answering = self._registry.challenge(), self._registry.answering().values()
-            names = dict.fromkeys([challenge.name, *answering] if challenge else answering)
-            for name in [name for name in list(names)[:AHEAD] if name not in seen]:
-                seen.add(name)
-                try:
-                    self.named(name)
-                except MaskloopError as error:
-                    log.warning("Version %s can't be loaded: %s", name, error)
+            try:
+                for name in self._answering()[:AHEAD]:
+                    if name not in seen:
+                        seen.add(name)
+                        self.named(name)
+            except MaskloopError as error:
+                if str(error) != trouble:
+                    log.warning("A version can't be loaded before it is asked for: %s", error)
+                trouble = str(error)
+
+    def _answering(self) -> list[str]:
+        challenge, answering = self._registry.challenge(), self._registry.answering().values()
+        return list(dict.fromkeys([challenge.name, *answering] if challenge else answering))
 
     def _of(self, version: str) -> tuple[NetworkEngine, Segmenter]:
         found = self._held(version)

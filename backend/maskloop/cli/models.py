@@ -15,7 +15,7 @@ from maskloop.labelstudio.connect import can_deliver, connect_showing
 from maskloop.learning.challenge import difference, side, verdict
 from maskloop.learning.registry import Challenge, Registry
 from maskloop.learning.store import open_store
-from maskloop.learning.versions import version_of
+from maskloop.learning.versions import in_words, version_of
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
@@ -80,7 +80,7 @@ def promote_command(version: Version, project: Project = None, force: Force = Fa
     if not force and not (said and said.passed):
         reason = said.reason if said else "The gate wasn't asked: train it with --hold-out."
         raise BadRequest(f"Version {version} hasn't passed the gate. {reason}", "--force promotes it all the same.")
-    before = registry.in_service(project)
+    before = in_words(registry.answering()) if project is None else registry.in_service(project)
     registry.promote(version, project)
     details = {"before": before, "project": project, "forced": force}
     open_store(settings).record_action(getpass.getuser(), "promote", version, details)
