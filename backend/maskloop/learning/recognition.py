@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from maskloop.cache import image_identity, joint_identity
+from maskloop.engines.runtime import available_threads
+from maskloop.engines.torch_engine import torch_threads
 from maskloop.inference.opening import open_store
 from maskloop.learning.classifiers import Classifiers, of_project
 from maskloop.learning.examples import Classify, Mask, classify_with
@@ -52,7 +54,7 @@ class Recognition:
             if index not in missing and data is not None:
                 looks[index] = np.frombuffer(data, "<f4")
         if missing:
-            with self._turn:
+            with self._turn, torch_threads(self._settings.threads or available_threads()):
                 looks[missing] = self._describer(image, [masks[index] for index in missing])
             for index in missing:
                 self._store.put(keys[index], looks[index].astype("<f4").tobytes())
