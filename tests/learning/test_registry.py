@@ -56,6 +56,7 @@ def test_a_project_has_a_version_of_its_own(registry: Registry, model: MobileSam
         registry.add(ModelVersion(name=name), model)
     registry.promote("v1", project=7)
     registry.promote("v2", project=8)
+    registry.promote("v1", project=7)  # again: nothing changes, nor has it to be taken back twice
     assert [registry.in_service(project) for project in (7, 8, 9, None)] == ["v1", "v2", OFFICIAL, OFFICIAL]
     assert list(registry.answering().items()) == [(8, "v2"), (7, "v1"), (None, OFFICIAL)]
     assert registry.rollback(project=7) == Promotion(name="v1", project=7)

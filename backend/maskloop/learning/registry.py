@@ -17,7 +17,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -220,9 +220,8 @@ class Registry:
     def answering(self) -> dict[int | None, str]:
         """All versions that answer now: for None, everywhere but in the projects that are named. The last promoted
         first."""
-        promotions = self._promotions()
         found: dict[int | None, str] = {}
-        for one in reversed(promotions):
+        for one in reversed(self._promotions()):
             found.setdefault(one.project, one.name)
             if one.project is None:
                 break
@@ -261,7 +260,7 @@ class Registry:
         self.weights(name)
         with self._locked():
             promotions, promotion = self._promotions(), Promotion(name=name, project=project)
-            if promotion != promotions[-1]:
+            if promotion != promotions[last(promotions, project)]:
                 self._put_into_service([*promotions, promotion])
 
     def rollback(self, project: int | None = None) -> Promotion:
@@ -269,17 +268,15 @@ class Registry:
         or if what answers in the project was put into service everywhere."""
         with self._locked():
             promotions = self._promotions()
-            last = next(index for index in reversed(range(len(promotions))) if promotions[index].reaches(project))
-            if project is None:
-                last = len(promotions) - 1
-            elif promotions[last].project is None:
+            index = last(promotions, project)
+            taken, left = promotions[index], promotions[:index] + promotions[index + 1 :]
+            if project is not None and taken.project is None:
                 raise BadRequest(
-                    f"Project {project} has no version of its own: {promotions[last].name} answers everywhere.",
+                    f"Project {project} has no version of its own: {taken.name} answers everywhere.",
                     "Roll back without a project, or promote another version for it.",
                 )
-            if last == 0:
-                raise BadRequest(f"No version was in service before {promotions[0].name}.")
-            taken, left = promotions[last], promotions[:last] + promotions[last + 1 :]
+            if not left:
+                raise BadRequest(f"No version was in service before {taken.name}.")
             self.weights(next(one.name for one in reversed(left) if one.reaches(taken.project)))
             self._put_into_service(left)
         return taken
@@ -308,6 +305,11 @@ class Registry:
 VERSION, JUDGEMENT, CHANCES = TypeAdapter(ModelVersion), TypeAdapter(Judgement), TypeAdapter(Chances)
 CHALLENGE, PROMOTIONS = TypeAdapter(Challenge), TypeAdapter(list[Promotion])
 EPOCH = datetime.min.replace(tzinfo=UTC)
+
+
+def last(promotions: Sequence[Promotion], project: int | None) -> int:
+    """The number of the last promotion that reaches a project; None: of the last one."""
+    return max(number for number, one in enumerate(promotions) if project is None or one.reaches(project))
 
 
 def valid(name: str) -> bool:
