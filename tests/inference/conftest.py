@@ -50,7 +50,7 @@ def picture(root: Path) -> Callable[..., Image]:
 @pytest.fixture
 def make(tmp_path: Path, root: Path, fake: SimpleNamespace) -> Iterator[Callable[..., Segmenter]]:
     """Makes a segmenter with caches below the test's folder; a second one shares them, as another worker would."""
-    made: list[Segmenter] = []
+    loaders: list[ImageLoader] = []
 
     def segmenter(engine: Any = None, memory: int = 64 << 20, model: str = "official", **policy: Any) -> Segmenter:
         store, index = (
@@ -58,9 +58,9 @@ def make(tmp_path: Path, root: Path, fake: SimpleNamespace) -> Iterator[Callable
             for name in ("values", "images")
         )
         loader = ImageLoader(ImagePolicy(**{"local_files_root": root, **policy}))
-        made.append(Segmenter(engine or fake.FakeEngine(), loader, store, ImageIndex(index), model=model))
-        return made[-1]
+        loaders.append(loader)
+        return Segmenter(engine or fake.FakeEngine(), loader, store, ImageIndex(index), model=model)
 
     yield segmenter
-    for each in made:
-        each.close()
+    for loader in loaders:
+        loader.close()

@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from maskloop.errors import ImageRefused
-from maskloop.inference import Segmenter, open_segmenter
+from maskloop.images import ImageLoader
+from maskloop.inference import Segmenter, open_segmenter, open_shared
 from maskloop.sam.values import Image
 from maskloop.settings import Settings
 
@@ -24,22 +25,18 @@ def opened(
 ) -> Iterator[Callable[..., tuple[Segmenter, Any]]]:
     """Opens a segmenter as a worker would, and gives its engine too."""
     picture("a.png", 1)
-    made: list[Segmenter] = []
+    loaders: list[ImageLoader] = []
 
     def open_one(**settings: Any) -> tuple[Segmenter, Any]:
         engine = fake.FakeEngine()
-        made.append(
-            open_segmenter(
-                engine,
-                Settings(**{"data_dir": tmp_path / "data", "local_files_root": root, **settings}),
-                model="official",
-            )
-        )
-        return made[-1], engine
+        wanted = Settings(**{"data_dir": tmp_path / "data", "local_files_root": root, **settings})
+        shared = open_shared(wanted)
+        loaders.append(shared.loader)
+        return open_segmenter(engine, wanted, model="official", shared=shared), engine
 
     yield open_one
-    for segmenter in made:
-        segmenter.close()
+    for loader in loaders:
+        loader.close()
 
 
 def encoded_by_two(opened: Callable[..., tuple[Segmenter, Any]], **settings: Any) -> list[int]:

@@ -54,9 +54,6 @@ class Segmenter:
         """Equal for segmenters whose embeddings are interchangeable."""
         return self.engine.identity
 
-    def close(self) -> None:
-        self._loader.close()
-
     def embedding(self, reference: str) -> Embedding:
         """What the encoder sees in the image."""
         return self._embedded(self._loader.locate(reference))[1]
