@@ -244,6 +244,8 @@ def test_secrets_in_a_webhook_are_not_kept(tmp_path: Path, webhook: Webhook) -> 
         ({"action": "ANNOTATION_CREATED"}, "holds no task"),
         (annotation() | {"annotation": {"id": "one"}}, "id: Input should be a valid integer"),
         (annotation(id=1 << 70), "(?i)overflow|int too large|out of range|too large"),
+        (b'{"action": "\\ud800\\u0000", "project": {}}', "id: Field required"),
+        (annotation(box("a", label="\ud800")), "(?i)surrogate|control"),
     ],
 )
 def test_what_is_wrong_with_an_event_is_recorded_and_the_next_one_goes_on(

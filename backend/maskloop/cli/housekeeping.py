@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 
+from maskloop.cli.background import Task, running
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.cli.schedule import keep_to, local_time, times
@@ -28,10 +27,6 @@ from maskloop.settings import Settings
 NICENESS = 5
 """Clicks come first."""
 FEEDBACK_PAUSE = 1.0
-GRACE = 10.0
-
-Task = Callable[[threading.Event], None]
-"""Goes on until the event is set."""
 
 
 def keep_house(settings: Settings) -> None:
@@ -65,18 +60,3 @@ def keep_house(settings: Settings) -> None:
 
 
 command = with_settings(keep_house)
-
-
-@contextmanager
-def running(tasks: Sequence[Task]) -> Iterator[None]:
-    """Each task in a thread of its own."""
-    stop = threading.Event()
-    threads = [threading.Thread(target=task, args=(stop,), daemon=True) for task in tasks]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(GRACE)

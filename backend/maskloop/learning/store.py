@@ -254,7 +254,7 @@ def _insert(session: Session, waiting: Waiting) -> int:
         return 0  # another process has recorded it
     try:
         content = events.read(raw)
-        payload, action, refusal = events.canonical(content), str(content.get("action"))[:64], ""
+        payload, action, refusal = events.canonical(content), storable(str(content.get("action")))[:64], ""
     except BadRequest as error:
         payload, action, refusal = raw, UNREAD, str(error)
     event = Event(
@@ -289,10 +289,16 @@ def _apply(session: Session, event: Event) -> set[int]:
         if not isinstance(error, BadRequest):
             log.exception("event %d (%s) can't be applied", event.id, event.action)
         event.outcome, details = Outcome.REFUSED, {}
-        event.reason = str(error) if isinstance(error, BadRequest) else f"{type(error).__name__}: {error}"[:2000]
+        reason = str(error) if isinstance(error, BadRequest) else f"{type(error).__name__}: {error}"
+        event.reason = storable(reason)[:2000]
     if event.action not in (events.PREDICTIONS_MADE, events.ACTION_TAKEN):
         outcome = {"outcome": event.outcome, "reason": event.reason} | details
         line = AuditLine(actor=event.source, action=event.action, subject=f"event {event.id}", details=outcome)
         line.at = datetime.now(UTC)
         session.add(line)
     return set(details.get("projects", ()))
+
+
+def storable(text: str) -> str:
+    """Without what JSON may hold and a database's text may not: halves of characters, and NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
