@@ -1,18 +1,19 @@
 """The tables are made by migrations, on SQLite and on PostgreSQL."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from maskloop.learning.database import connect, migrate, reading, writing
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Base
+from maskloop.learning.tables import Annotation, Base, RegionVerdict
 
 
 def test_migrations_make_the_tables_that_the_code_expects(url: str) -> None:
@@ -43,3 +44,24 @@ def test_a_database_that_is_down_is_said_to_be(tmp_path: Path) -> None:
     store = FeedbackStore.open(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(FeedbackUnavailable, match="can't be used"):
         store.tasks_to_review(1)
+
+
+def test_what_was_reviewed_before_an_update_can_still_be_learned_from(url: str, tmp_path: Path) -> None:
+    engine = connect(url)
+    migrate(engine, "0001")
+    result = json.dumps([{"id": "a", "type": "polygonlabels"}, {"id": "b", "type": "rectanglelabels"}])
+    with writing(engine) as session:
+        for statement in (
+            "INSERT INTO events (id, identity, source, action, received_at, payload, reason) "
+            "VALUES (1, 'x', 'label-studio', 'ANNOTATION_CREATED', '2026-11-21 08:00:00', '', '')",
+            "INSERT INTO annotations (id, event_id, identity, updated_at, received_at, result, skipped, converted, "
+            "deleted) VALUES (1, 1, 'x', '2026-11-21 08:00:00', '2026-11-21 08:00:00', :result, false, false, false)",
+            "INSERT INTO region_verdicts (task_id, annotation_id, region_id, verdict, at, problem) "
+            "VALUES (5, 1, 'a', 'added', '2026-11-21 08:00:00', ''), (5, 1, 'b', 'added', '2026-11-21 08:00:00', '')",
+        ):
+            session.execute(text(statement), {"result": result} if ":result" in statement else {})
+    migrate(engine)
+    with reading(engine) as session:
+        assert {row.region_id: row.outline for row in session.scalars(select(RegionVerdict))} == {"a": True, "b": False}
+        annotation = session.scalars(select(Annotation)).one()
+    assert annotation.heard_at == annotation.received_at

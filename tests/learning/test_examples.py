@@ -9,6 +9,7 @@ import pytest
 
 from maskloop.errors import BadRequest, ImageUnavailable
 from maskloop.geometry.label_studio_rle import encode
+from maskloop.learning import naming
 from maskloop.learning.classifiers import Classifiers, of_project
 from maskloop.learning.examples import (
     Example,
@@ -187,6 +188,12 @@ class TestJob:
         annotate(store, 8, *(brush(f"f{left}", left, "Fox") for left in (28, 29, 30)))
         assert namer({"project": 7})["classes"] == ["Cat", "Dog", "Fox"]
 
-    def test_a_project_nobody_knows_is_told(self, namer: Namer) -> None:
-        with pytest.raises(BadRequest, match="project 7"):
-            namer({"project": 7})
+    def test_nothing_is_read_before_it_is_due(
+        self, store: FeedbackStore, namer: Namer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def read(*_: object) -> None:
+            raise AssertionError("masks were decoded")
+
+        annotate(store, 1, brush("c", 3, "Cat"), brush("d", 20, "Dog"))
+        monkeypatch.setattr(naming, "from_reviews", read)
+        assert namer({"project": 7}) == {"classes": []}

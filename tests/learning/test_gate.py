@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from maskloop.learning.dataset import ground_truth
-from maskloop.learning.gate import FEWEST_OBJECTS, Agreement, Figures, agree, decide, interval, measure, too_few
+from maskloop.learning.gate import (
+    FEWEST_OBJECTS,
+    FEWEST_PHOTOS,
+    Agreement,
+    Figures,
+    agree,
+    decide,
+    interval,
+    measure,
+    too_few,
+)
 from maskloop.sam.values import Embedding, ImageSize, MaskLogits, Prompt
 
 OBJECTS = 120
@@ -58,10 +68,23 @@ def test_what_was_learned_must_not_be_paid_for_elsewhere() -> None:
 
 
 def test_too_few_objects_prove_nothing() -> None:
-    refusal = too_few(FEWEST_OBJECTS - 1)
-    assert refusal is not None
-    assert not refusal.passed
-    assert too_few(FEWEST_OBJECTS) is None
+    for objects, photos in ((FEWEST_OBJECTS - 1, 10), (200, FEWEST_PHOTOS - 1), (0, 0)):
+        refusal = too_few(objects, photos)
+        assert refusal is not None
+        assert not refusal.passed
+        assert f"{objects} held-out objects on {photos} photos" in refusal.reason
+    assert too_few(FEWEST_OBJECTS, FEWEST_PHOTOS) is None
+
+
+@pytest.mark.parametrize("photos", [FEWEST_PHOTOS, 12, 40])
+def test_luck_passes_as_rarely_on_few_photos_as_on_many(photos: int) -> None:
+    chance, on = np.random.default_rng(0), np.repeat(np.arange(photos), 5)
+
+    def lucky() -> bool:
+        difference = np.repeat(chance.normal(0, 0.05, photos), 5) + chance.normal(0, 0.1, len(on))
+        return interval(difference, np.zeros(len(on)), on).low > 0
+
+    assert sum(lucky() for _ in range(400)) <= 400 * 0.05
 
 
 def test_the_interval_is_wider_when_objects_share_photos() -> None:

@@ -11,8 +11,9 @@ from sqlalchemy import select
 from maskloop.errors import BadRequest, ImageUnavailable
 from maskloop.geometry.label_studio_rle import encode as rle
 from maskloop.learning import jobs
-from maskloop.learning.jobs import Trainer, is_due
-from maskloop.learning.registry import OFFICIAL, Judgement, Registry
+from maskloop.learning.jobs import Trainer
+from maskloop.learning.orders import is_due
+from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import AuditLine
 from maskloop.learning.training import TrainingSettings
@@ -77,7 +78,7 @@ def review(store: FeedbackStore, task: int) -> None:
 def load(reference: str) -> Image:
     if reference == "1.png":
         raise ImageUnavailable("1.png is gone.")
-    return np.zeros((48, 64, 3), np.uint8)
+    return np.full((48, 64, 3), int(reference.removesuffix(".png")), np.uint8)
 
 
 class Noise:
@@ -119,14 +120,81 @@ def test_what_passes_the_gate_goes_into_service_where_it_was_taught(
     trainer: Trainer, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def judge(registry: Registry, name: str, *_: Any, project: int) -> Judgement:
-        said = Judgement(passed=True, reason="better", against=registry.in_service(project))
-        registry.record_judgement(name, said)
-        return said
+        return Judgement(passed=True, reason="better", against=registry.in_service(project))
 
     monkeypatch.setattr(jobs, "judge", judge)
     told = trainer({"project": 7}, Told())
     assert told["passed"]
     assert registry.answering() == {7: told["version"], None: OFFICIAL}
+
+
+def test_a_version_that_took_over_meanwhile_is_the_one_to_beat(
+    trainer: Trainer, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beaten: list[str] = []
+
+    def judge(registry: Registry, name: str, *_: Any, project: int) -> Judgement:
+        beaten.append(registry.in_service(project))
+        if len(beaten) == 1:
+            registry.add(ModelVersion(name="mine"), MobileSam())
+            registry.promote("mine", project)
+        return Judgement(passed=True, reason="better", against=beaten[-1])
+
+    monkeypatch.setattr(jobs, "judge", judge)
+    told = trainer({"project": 7}, Told())
+    assert beaten == [OFFICIAL, "mine"]
+    assert registry.in_service(7) == told["version"]
+    judgement = registry.judgement(told["version"])
+    assert judgement is not None
+    assert judgement.against == "mine"
+
+
+def test_a_promotion_that_the_disk_refused_is_made_the_next_time(
+    trainer: Trainer, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(registry: Registry, name: str, *_: Any, project: int) -> Judgement:
+        return Judgement(passed=True, reason="better", against=registry.in_service(project))
+
+    def full(*_: object, **__: object) -> bool:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(jobs, "judge", judge)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(Registry, "promote", full)
+        with pytest.raises(OSError, match="No space"):
+            trainer({"project": 7}, Told())
+    told = trainer({"project": 7}, Told())
+    assert registry.in_service(7) == told["version"]
+    assert told["passed"]
+    registry.rollback(project=7)
+    trainer({"project": 7}, Told())
+    assert registry.in_service(7) == OFFICIAL, "what somebody took back doesn't come again by itself"
+
+
+def test_a_photo_that_is_held_out_is_not_learned_from_in_another_task(store: FeedbackStore, registry: Registry) -> None:
+    def same(reference: str) -> Image:
+        """Task 1 shows the photo of task 2, which is held out."""
+        number = 2 if reference == "1.png" else int(reference.removesuffix(".png"))
+        return np.full((48, 64, 3), number, np.uint8)
+
+    told = Trainer(store, registry, same, lambda _: Noise(), SETTINGS)({"project": 7}, Told())
+    version = registry.get(told["version"])
+    assert version.data is not None
+    assert version.data.photos == len(TASKS) - 4
+    store.process_pending()
+    with store.session() as session:
+        line = session.scalars(select(AuditLine).where(AuditLine.action == "keep back")).one()
+    assert line.details["problems"] == {"task 1": "The same photo is held out for the gate."}
+
+
+def test_the_state_of_trainings_that_will_not_go_on_is_removed(
+    trainer: Trainer, registry: Registry, store: FeedbackStore
+) -> None:
+    old, other = registry.checkpoint("p7-0123"), registry.checkpoint("p70-0123")
+    for path in (old, other):
+        path.write_bytes(b"state")
+    trainer({"project": 7}, Told())
+    assert (old.exists(), other.exists()) == (False, True)
 
 
 def test_without_new_reviews_nothing_is_trained(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:
@@ -141,13 +209,28 @@ def test_a_project_is_due_after_so_many_new_reviews(trainer: Trainer, registry: 
     store.process_pending()
     assert is_due(store, registry, 7, len(TASKS))
     assert not is_due(store, registry, 7, len(TASKS) + 1)
-    trainer({"project": 7, "every": len(TASKS)}, Told())
-    assert trainer({"project": 7, "every": 1}, Told())["reason"] == "Fewer than 1 masks were reviewed since."
+    trainer({"project": 7}, Told())
     assert not is_due(store, registry, 7, 1)
     review(store, 20)
     store.process_pending()
     assert is_due(store, registry, 7, 1)
     assert not is_due(store, registry, 7, 2)
+
+
+def test_what_was_reviewed_while_a_version_learned_counts_for_the_next(
+    trainer: Trainer, registry: Registry, store: FeedbackStore
+) -> None:
+    class Slow(Told):
+        """Somebody reviews another task meanwhile."""
+
+        def progress(self, fraction: float, message: str = "") -> None:
+            if not self.messages:
+                review(store, 20)
+                store.process_pending()
+            super().progress(fraction, message)
+
+    trainer({"project": 7}, Slow())
+    assert is_due(store, registry, 7, 1)
 
 
 def test_a_job_that_has_to_stop_is_taken_up_again(trainer: Trainer, registry: Registry) -> None:

@@ -1,6 +1,7 @@
 """Training is ordered when there is something new, and never twice at once for a project."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -9,8 +10,18 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import QueueUnavailable
-from maskloop.learning.orders import Order, follow_reviews, order_all, submit
+from maskloop.learning.orders import Follower, Order, order_all, submit
+from maskloop.learning.registry import Registry
 from maskloop.learning.store import FeedbackStore
+
+OUTLINE = {
+    "id": "r",
+    "type": "polygonlabels",
+    "from_name": "polygon",
+    "value": {"points": [[10, 10], [40, 10], [40, 40]], "polygonlabels": ["Dog"]},
+    "original_width": 100,
+    "original_height": 80,
+}
 
 
 @pytest.fixture
@@ -33,26 +44,53 @@ def test_a_project_waits_for_training_once(trainer: None, dispatcher: Dispatcher
     assert overview(redis)[QueueName.TRAIN].waiting == 2
 
 
-def test_new_reviews_are_followed_by_training_of_their_projects(
-    trainer: None, dispatcher: Dispatcher, redis: Redis, sqlite_store: FeedbackStore
-) -> None:
+def test_projects_with_new_reviews_are_followed_whoever_brought_them_in(sqlite_store: FeedbackStore) -> None:
+    done: list[tuple[str, int]] = []
+    steps = [lambda project: done.append(("fit", project)), lambda project: done.append(("train", project))]
+    review(sqlite_store, 3)
+    sqlite_store.process_pending()
+    follower = Follower(sqlite_store, steps)
+    follower.round()
+    assert sorted(done) == [("fit", 3), ("train", 3)]
+    review(sqlite_store, 4)
+    sqlite_store.process_pending()
+    done.clear()
+    follower.round()
+    follower.round()
+    assert sorted(done) == [("fit", 4), ("train", 4)]
+
+
+def test_what_fails_for_a_project_is_done_again_and_does_not_hold_up_the_rest(sqlite_store: FeedbackStore) -> None:
+    done: list[int] = []
+    down = True
+
+    def submit(project: int) -> None:
+        if project == 3 and down:
+            raise QueueUnavailable("No worker.")
+        done.append(project)
+
     review(sqlite_store, 3)
     review(sqlite_store, 4)
-    follow_reviews(sqlite_store, dispatcher, every=0)
-    follow_reviews(sqlite_store, dispatcher, every=5)
-    assert overview(redis)[QueueName.TRAIN].waiting == 0
+    follower = Follower(sqlite_store, [submit])
+    for _ in range(2):
+        with pytest.raises(QueueUnavailable):
+            follower.round()
+    assert done == [4]
+    down = False
+    follower.round()
+    follower.round()
+    assert done == [4, 3]
+
+
+def test_a_schedule_orders_every_project_with_something_to_learn(
+    trainer: None, dispatcher: Dispatcher, redis: Redis, sqlite_store: FeedbackStore, tmp_path: Path
+) -> None:
+    registry = Registry(tmp_path / "models", tmp_path / "mobile_sam.pt")
+    for project in (3, 4):
+        review(sqlite_store, project, OUTLINE)
     review(sqlite_store, 5)
-    follow_reviews(sqlite_store, dispatcher, every=5)
-    assert overview(redis)[QueueName.TRAIN].waiting == 1
-
-
-def test_a_schedule_orders_every_project(
-    trainer: None, dispatcher: Dispatcher, redis: Redis, sqlite_store: FeedbackStore
-) -> None:
-    review(sqlite_store, 3)
-    review(sqlite_store, 4)
-    order_all(sqlite_store, dispatcher)
-    order_all(sqlite_store, dispatcher)
+    order_all(sqlite_store, registry, dispatcher)
+    order_all(sqlite_store, registry, dispatcher)
     assert overview(redis)[QueueName.TRAIN].waiting == 2
 
 

@@ -78,6 +78,38 @@ def test_what_is_promoted_everywhere_takes_the_place_of_projects_own(registry: R
     assert registry.answering() == {7: "v1", None: OFFICIAL}
 
 
+def test_what_was_judged_against_another_is_not_put_in_its_place(registry: Registry, model: MobileSam) -> None:
+    for name in ("v1", "v2"):
+        registry.add(ModelVersion(name=name), model)
+    registry.promote("v1", project=7)
+    assert not registry.promote("v2", project=7, instead_of=OFFICIAL)
+    assert registry.in_service(7) == "v1"
+    assert registry.promote("v2", project=7, instead_of="v1")
+    assert registry.promote("v1", instead_of=OFFICIAL)
+    assert registry.answering() == {None: "v1"}
+
+
+def test_no_version_that_is_gone_comes_back(registry: Registry, model: MobileSam, tmp_path: Path) -> None:
+    for name in ("old", "v1"):
+        registry.add(ModelVersion(name=name), model)
+    registry.promote("old", project=7)
+    registry.promote("v1")
+    (tmp_path / "models" / "old" / "weights.pt").unlink()
+    with pytest.raises(WeightsError, match="old can't be read"):
+        registry.rollback()
+    assert registry.answering() == {None: "v1"}
+
+
+def test_one_damaged_record_does_not_hide_the_others(
+    registry: Registry, model: MobileSam, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("v1", "v2"):
+        registry.add(ModelVersion(name=name), model)
+    (tmp_path / "models" / "v1" / "model.json").write_text("{")
+    assert [version.name for version in registry.versions()] == [OFFICIAL, "v2"]
+    assert "v1/model.json is damaged" in caplog.text
+
+
 def test_a_damaged_file_is_refused_and_what_is_in_service_stays(registry: Registry, model: MobileSam) -> None:
     registry.add(ModelVersion(name="v1"), model)
     path = registry.weights("v1")
@@ -140,4 +172,4 @@ def test_a_damaged_record_is_named(registry: Registry, model: MobileSam, tmp_pat
     registry.add(ModelVersion(name="v1"), model)
     (tmp_path / "models" / file).write_text('{"name": ')
     with pytest.raises(WeightsError, match=f"{file} is damaged"):
-        registry.in_service(), registry.challenge(), registry.versions(), registry.judgement("v1")
+        registry.in_service(), registry.challenge(), registry.get("v1"), registry.judgement("v1")

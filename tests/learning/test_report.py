@@ -93,6 +93,20 @@ def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
     assert "<script" not in page
 
 
+def test_what_nobody_looked_at_is_not_counted_and_what_is_gone_not_shown(
+    report: Report, sqlite_store: FeedbackStore, tmp_path: Path
+) -> None:
+    sqlite_store.record_predictions([MadePrediction(4, 7, "v1", 0.9, [box("e", 10, "Dog")])])
+    bulk = {"id": 4, "task": 4, "project": 7, "result": [box("e", 10, "Dog")], "parent_prediction": 9}
+    renamed = PROJECT | {"parsed_label_config": {"frame": {"inputs": [{"value": "photo"}], "labels": ["Dog", "Cat"]}}}
+    task = {"id": 4, "project": 7, "data": {"photo": "4.png"}}
+    sqlite_store.record_event({"action": "ANNOTATIONS_CREATED", "annotation": bulk, "task": task, "project": renamed})
+    assert not sqlite_store.process_pending().trouble
+    found = gather(sqlite_store, Registry(tmp_path / "models", tmp_path / "official.pt"), 7)
+    assert found.verdicts == report.verdicts
+    assert found.worst == ()
+
+
 def test_a_project_without_reviews_has_a_page_too(sqlite_store: FeedbackStore, tmp_path: Path) -> None:
     page = render(
         gather(sqlite_store, Registry(tmp_path / "m", tmp_path / "o"), 8), lambda _: np.zeros((1, 1, 3), np.uint8)

@@ -9,9 +9,10 @@ import pytest
 
 from maskloop.errors import BadRequest
 from maskloop.geometry.label_studio_rle import encode
+from maskloop.learning.approved import count_labels, count_reviewed
 from maskloop.learning.dataset import describe, split
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.reviews import count_reviewed, from_reviews
+from maskloop.learning.reviews import from_reviews
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Decision
 
@@ -79,7 +80,7 @@ def test_the_newest_annotation_of_a_task_counts(store: FeedbackStore) -> None:
     annotate(store, 1, brush("b", 20), id=2, updated_at="2026-11-22T00:00:00Z")
     (photo,) = from_reviews(store, 7, load)[0]
     assert (photo.objects[0].mask == drawn(20)).all()
-    assert count_reviewed(store, 7) == 1
+    assert count_reviewed(store, 7) == {1: 1}
 
 
 def test_what_nobody_stands_behind_is_not_learned(store: FeedbackStore) -> None:
@@ -95,6 +96,21 @@ def test_what_nobody_stands_behind_is_not_learned(store: FeedbackStore) -> None:
     )
     store.process_pending()
     assert [photo.name for photo in from_reviews(store, 7, load)[0]] == ["task 1"]
+
+
+def test_what_can_be_learned_from_is_counted(store: FeedbackStore) -> None:
+    annotate(store, 1, brush("a", 3), brush("b", 20), rectangle("r"))
+    annotate(store, 2, rectangle("r"), brush("c", 3, from_name="gone"))
+    annotate(store, 3, brush("a", 3), lead_time=None, parent_prediction=9)
+    heard = datetime.now(UTC)
+    annotate(store, 4, brush("a", 3))
+    annotate(store, 5, brush("a", 3), was_cancelled=True)
+    assert count_reviewed(store, 7) == {1: 2, 3: 1, 4: 1}
+    assert count_reviewed(store, 7, heard) == {4: 1}
+    assert count_labels(store, 7) == {"Dog": 5}
+    store.record_review(ReviewGiven(task_id=1, reviewer_id="ann", decision=Decision.FLAGGED, timestamp=NOW))
+    store.process_pending()
+    assert count_reviewed(store, 7) == {3: 1, 4: 1}
 
 
 def test_an_image_of_another_size_says_so_when_it_is_read(store: FeedbackStore) -> None:

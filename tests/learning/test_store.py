@@ -152,6 +152,14 @@ def test_all_regions_of_a_prediction_may_be_rejected(store: FeedbackStore) -> No
     assert verdicts(store) == {"a": Verdict.REJECTED, "c": Verdict.REJECTED}
 
 
+def test_a_prediction_that_came_later_was_not_rejected(store: FeedbackStore) -> None:
+    store.record_predictions([made(box("a"), box("c", 70))])
+    record(store, annotation(parent_prediction=90))
+    store.record_predictions([MadePrediction(5, 7, "v2", 0.8, [box("b"), box("d", 70)])])
+    record(store, annotation(parent_prediction=90, minute=1, action="UPDATED"))
+    assert verdicts(store) == {"a": Verdict.REJECTED, "c": Verdict.REJECTED}
+
+
 def test_what_the_model_said_counts_where_people_saw_a_chance(store: FeedbackStore) -> None:
     store.record_predictions([made(box("a", score=0.3, predicted_iou=0.9))])
     record(store, annotation(box("a", origin="prediction")))
@@ -379,6 +387,28 @@ def test_synchronising_finds_what_happened_while_nobody_listened(store: Feedback
         store.process_pending()
     assert verdicts(store) == {"b": Verdict.ADDED}
     assert only(store).reviewer_id == "8"
+
+
+def test_what_label_studio_made_of_predictions_in_bulk_is_known_when_it_is_synchronised(store: FeedbackStore) -> None:
+    bulk = {"id": 1, "result": [box("a")], "parent_prediction": 9, "lead_time": None, "updated_at": START.isoformat()}
+    looked = bulk | {"id": 2, "lead_time": 3.5}
+    task = {"id": 5, "project": 7, "data": {}, "annotations": [bulk, looked], "predictions": []}
+    store.record_task(PROJECT, task, START)
+    store.process_pending()
+    with store.session() as session:
+        found = {one.id: one.converted for one in session.scalars(select(Annotation))}
+    assert found == {1: True, 2: False}
+
+
+def test_projects_with_new_verdicts_are_told_whoever_brought_them_in(store: FeedbackStore) -> None:
+    record(store, annotation(box("a")))
+    seen, projects = store.judged_since(None)
+    assert projects == {7}
+    assert store.judged_since(seen) == (seen, frozenset())
+    record(store, annotation(box("b"), id=2))
+    later, projects = store.judged_since(seen)
+    assert projects == {7}
+    assert store.judged_since(later)[1] == frozenset()
 
 
 def test_a_task_deleted_before_we_heard_of_it_stays_deleted(store: FeedbackStore) -> None:

@@ -19,7 +19,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
 from maskloop.learning.acceptance import follow_verdicts
-from maskloop.learning.orders import follow_reviews, order_all, submit_classes
+from maskloop.learning.orders import Follower, Order, is_due, order_all, submit, submit_classes
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import registry_of, version_of
 from maskloop.settings import Settings
@@ -42,13 +42,16 @@ def keep_house(settings: Settings) -> None:
     def refit(project: int) -> None:
         served = registry.in_service(project)
         follow_verdicts(store, registry, served, version_of(served), project)
-        submit_classes(dispatcher, project)
 
-    follow = partial(follow_reviews, store, dispatcher, settings.train_every, refit)
-    tasks: list[Task] = [partial(keep_to, lambda: FEEDBACK_PAUSE, follow)]
+    def train(project: int) -> None:
+        if settings.train_every and is_due(store, registry, project, settings.train_every):
+            submit(dispatcher, Order(project=project))
+
+    follower = Follower(store, [refit, partial(submit_classes, dispatcher), train])
+    tasks: list[Task] = [partial(keep_to, lambda: FEEDBACK_PAUSE, follower.round)]
     if settings.train_schedule:
         left = times(settings.train_schedule, local_time)
-        tasks.append(partial(keep_to, left, partial(order_all, store, dispatcher)))
+        tasks.append(partial(keep_to, left, partial(order_all, store, registry, dispatcher)))
     if courier := connect_courier(settings):
         tasks.append(courier.run)
     if ahead := connect_ahead(settings):

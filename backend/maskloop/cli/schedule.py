@@ -28,12 +28,18 @@ def times(line: str, now: Callable[[], datetime]) -> Callable[[], float]:
 
 
 def keep_to(left: Callable[[], float], act: Callable[[], None], stop: threading.Event) -> None:
-    """Acts each time that ``left`` seconds have passed, until ``stop`` is set; an error is logged, and it goes on."""
+    """Acts each time that ``left`` seconds have passed, until ``stop`` is set; an error is logged, but not the same one
+    after the other, and it goes on."""
+    trouble = ""
     while not stop.wait(left()):
         try:
             act()
         except MaskloopError as error:
-            log.warning("%s", error)
+            if str(error) != trouble:
+                log.warning("%s", error)
+            trouble = str(error)
+        else:
+            trouble = ""
 
 
 def local_time() -> datetime:

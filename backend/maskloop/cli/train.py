@@ -69,7 +69,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         how = TrainingSettings(epochs=epochs, seed=seed, views=views, adapter_rank=adapters)
         folder, encoder_of = registry.checkpoint(name).parent, open_encoders(settings)
         watch = partial(track, description="Photos", console=console)
-        prepared = prepare(learn, encoder_of(parent).embedding_of, how, folder, watch)
+        prepared = prepare(learn, encoder_of(parent).embedding_of, how, folder, watch, held_out=keep)
         for photo, problem in prepared.problems.items():
             console.print(f"{photo} is left out: {problem}", style="yellow", markup=False)
         data = describe(str(annotations), prepared.photos)
@@ -79,7 +79,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
                 registry,
                 name,
                 prepared,
-                str(annotations),
+                data,
                 how,
                 parent=parent,
                 threads=threads,
@@ -89,7 +89,9 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         typer.echo(f"Version {name} has learned from {data.objects} objects on {data.photos} photos.")
         if keep:
             watch = partial(track, description="Judging", console=console)
-            typer.echo(judge(registry, name, keep, general_set(), encoder_of, watch, threads).reason)
+            judgement = judge(registry, name, keep, general_set(), encoder_of, watch, threads)
+            registry.record_judgement(name, judgement)
+            typer.echo(judgement.reason)
 
     return run
 

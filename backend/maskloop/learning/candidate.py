@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from maskloop.cache import image_identity
 from maskloop.engines.torch_engine import TorchEngine, torch_threads
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.learning import gate, simulated
-from maskloop.learning.dataset import ReviewedPhoto, describe, views
-from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
+from maskloop.learning.dataset import ReviewedPhoto, views
+from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry, TrainingData
 from maskloop.learning.samples import Sample, Seen, squared
 from maskloop.learning.shelf import Shelf
 from maskloop.learning.training import Progress, TrainingSettings, train
@@ -56,10 +57,19 @@ Watch = Callable[[Sequence[ReviewedPhoto]], Iterable[ReviewedPhoto]]
 
 
 def prepare(
-    photos: Sequence[ReviewedPhoto], encode: Encode, settings: TrainingSettings, folder: Path, watch: Watch = iter
+    photos: Sequence[ReviewedPhoto],
+    encode: Encode,
+    settings: TrainingSettings,
+    folder: Path,
+    watch: Watch = iter,
+    *,
+    held_out: Sequence[ReviewedPhoto] = (),
 ) -> Prepared:
-    """Read and encode, by the encoder that training starts from; what fails is recorded and left out. folder: on the
-    disk that keeps embeddings meanwhile."""
+    """Read and encode, by the encoder that training starts from; what fails is recorded and left out.
+
+    folder: on the disk that keeps embeddings meanwhile. held_out: photos that must not be learned from under another
+    name either.
+    """
     found = Prepared([], [], {})
     features, squares = Shelf(folder, EMBEDDING_SHAPE, np.float16), Shelf(folder, (*SQUARE, 3), np.uint8)
     count = max(1, min(settings.views, MOST_VIEWS // max(1, len(photos))))
@@ -69,9 +79,13 @@ def prepare(
         pixels = squares.put(squared(image)) if settings.adapter_rank else None
         return Seen(Embedding(features.put(embedding.features), embedding.size), pixels)
 
+    kept = set(identities(held_out))
     for photo in watch(photos):
         try:
-            prepared = views(photo, see, count, settings.seed)
+            image = photo.read()
+            if image_identity(image) in kept:
+                raise BadRequest("The same photo is held out for the gate.")
+            prepared = views(photo, image, see, count, settings.seed)
         except MaskloopError as error:
             log.warning("%s is left out: %s", photo.name, error)
             found.problems[photo.name] = str(error)
@@ -81,11 +95,20 @@ def prepare(
     return found
 
 
+def identities(photos: Iterable[ReviewedPhoto]) -> Iterator[str]:
+    """Of those that can be read: nothing is judged by the others either."""
+    for photo in photos:
+        try:
+            yield image_identity(photo.read())
+        except MaskloopError as error:
+            log.info("%s can't be read: %s", photo.name, error)
+
+
 def make_candidate(
     registry: Registry,
     name: str,
     prepared: Prepared,
-    source: str,
+    data: TrainingData,
     settings: TrainingSettings,
     *,
     parent: str = OFFICIAL,
@@ -93,8 +116,11 @@ def make_candidate(
     on_progress: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> ModelVersion:
-    """Train version ``name`` from ``parent`` and register it. Raises BadRequest if there is nothing to learn from, or
-    if the name is taken, and WeightsError if the parent's file is damaged."""
+    """Train version ``name`` from ``parent`` and register it. data: tells of the photos.
+
+    Raises BadRequest if there is nothing to learn from, or if the name is taken, and WeightsError if the parent's file
+    is damaged.
+    """
     if not any(sample.targets for sample_views in prepared.views for sample in sample_views):
         raise BadRequest("There is no reviewed mask to learn from.", _hint(prepared))
     registry.check_free(name)
@@ -107,9 +133,7 @@ def make_candidate(
             on_progress=on_progress,
             checkpoint=checkpoint,
         )
-    version = ModelVersion(
-        name=name, parent=parent, data=describe(source, prepared.photos), settings=settings.model_dump()
-    )
+    version = ModelVersion(name=name, parent=parent, data=data, settings=settings.model_dump())
     added = registry.add(version, model)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -135,22 +159,18 @@ def judge(
     *,
     project: int | None = None,
 ) -> Judgement:
-    """Compare a version with the one in service, in a project or everywhere, and keep what was found, also of what its
-    scores are worth.
+    """Compare a version with the one in service, in a project or everywhere, and record what its scores are worth.
 
     Photos that can't be read are not judged by, and logged. Raises UnknownVersion or WeightsError.
     """
     against = registry.in_service(project)
     encoders = {one: encoder_of(one) for one in {name, against, OFFICIAL}}
     seen = encoded(held_out, encoders, watch)
-    if (refusal := gate.too_few(sum(len(objects) for _, objects in seen[name]))) is not None:
-        judgement = Judgement(passed=False, reason=refusal.reason, against=against)
-    else:
-        others = encoded(general, encoders, watch)
-        with torch_threads(threads):
-            judgement = _compare(registry, name, against, seen, others)
-    registry.record_judgement(name, judgement)
-    return judgement
+    if (refusal := gate.too_few(sum(len(objects) for _, objects in seen[name]), len(seen[name]))) is not None:
+        return Judgement(passed=False, reason=refusal.reason, against=against)
+    others = encoded(general, encoders, watch)
+    with torch_threads(threads):
+        return _compare(registry, name, against, seen, others)
 
 
 def encoded(photos: Sequence[ReviewedPhoto], encoders: Mapping[str, Encoder], watch: Watch) -> dict[str, Judged]:
@@ -165,7 +185,7 @@ def encoded(photos: Sequence[ReviewedPhoto], encoders: Mapping[str, Encoder], wa
             log.warning("%s is not judged by: %s", photo.name, error)
             continue
         for identity, embedding in embeddings.items():
-            found[identity].append((embedding, photo.objects))
+            found[identity].append((embedding, photo.some()))
     return {version: found[encoder.identity] for version, encoder in encoders.items()}
 
 

@@ -83,10 +83,13 @@ def _explained() -> Iterator[None]:
         raise
 
 
-def migrate(engine: Engine) -> None:
-    """Bring the tables to this version's; safe when several processes do so at once. Raises FeedbackUnavailable."""
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Bring the tables to a revision, the code's if none is named; safe when several processes do so at once.
+
+    Raises FeedbackUnavailable.
+    """
     config = Config()
     config.set_main_option("script_location", "maskloop:learning/migrations")
     with writing(engine) as session:
         config.attributes["connection"] = session.connection()
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)

@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from maskloop.learning.registry import TrainingData
 from maskloop.learning.samples import Sample, Seen, prepare
 from maskloop.sam.values import Image
 
+MOST_OBJECTS = 100
+"""Of one photo that are learned from, or judged by: there they are alike, and their masks are held at full size."""
 HELD_OUT = 0.2
 """Share of the reviewed tasks that no version ever learns from."""
 
@@ -36,6 +39,12 @@ class ReviewedPhoto:
     name: str
     read: Callable[[], Image]
     objects: tuple[GroundTruth, ...]
+
+    def some(self) -> list[GroundTruth]:
+        """The objects, or MOST_OBJECTS of them, always the same ones."""
+        chance = np.random.default_rng(zlib.crc32(self.name.encode()))
+        chosen = chance.permutation(len(self.objects))[:MOST_OBJECTS]
+        return [self.objects[index] for index in sorted(chosen)]
 
 
 def from_coco(images: Path, annotations: Path, categories: Collection[str] = ()) -> list[ReviewedPhoto]:
@@ -75,7 +84,7 @@ def split(photos: Iterable[ReviewedPhoto], share: float = HELD_OUT) -> tuple[lis
     return learn, keep
 
 
-def describe(source: str, photos: Sequence[ReviewedPhoto]) -> TrainingData:
+def describe(source: str, photos: Sequence[ReviewedPhoto], read_until: datetime | None = None) -> TrainingData:
     """What is kept about the data beside a version."""
     digest = hashlib.sha256()
     for photo in sorted(photos, key=lambda one: one.name):
@@ -87,14 +96,16 @@ def describe(source: str, photos: Sequence[ReviewedPhoto]) -> TrainingData:
         fingerprint=digest.hexdigest(),
         photos=len(photos),
         objects=sum(len(photo.objects) for photo in photos),
+        read_until=read_until,
     )
 
 
-def views(photo: ReviewedPhoto, see: Callable[[Image], Seen], count: int, seed: int) -> list[Sample]:
-    """``count`` looks at the photo, the first of them the photo itself, each with its objects: see ``looks``.
+def views(photo: ReviewedPhoto, image: Image, see: Callable[[Image], Seen], count: int, seed: int) -> list[Sample]:
+    """``count`` looks at the photo, whose pixels are ``image``, each with its objects: see ``looks``. The first is the
+    photo itself.
 
-    What is seen depends on the seed, the photo's name and its objects. Raises what reading raises.
+    What is seen depends on the seed, the photo's name and its objects.
     """
-    image, masks = photo.read(), [one.mask for one in photo.objects]
     own = zlib.crc32(f"{seed} {photo.name}".encode())
+    masks = [one.mask for one in photo.some()]
     return [prepare(see(look.image), look.masks, own) for look in looks(image, masks, count, own)]

@@ -195,10 +195,18 @@ def _own(action: str, event: Json) -> Iterator[Change]:
             yield ProjectHeard.model_validate(event.get("project"))
             yield TaskHeard.model_validate(task)
             yield from (PredictionMade.model_validate(made | here) for made in task.get("predictions") or ())
-            annotations = [AnnotationHeard.model_validate(found | here) for found in task.get("annotations") or ()]
+            annotations = [
+                AnnotationHeard.model_validate(found | here | {"converted": looks_converted(found)})
+                for found in task.get("annotations") or ()
+            ]
             yield from annotations
             kept = [annotation.id for annotation in annotations]
             yield OtherAnnotationsGone(task_id=task["id"], kept=kept, at=event["fetched_at"])
+
+
+def looks_converted(annotation: Json) -> bool:
+    """Whether Label Studio made it of a prediction in bulk, as far as its API tells: nobody spent time on it."""
+    return annotation.get("parent_prediction") is not None and annotation.get("lead_time") is None
 
 
 def _objects(event: Json, key: str) -> list[Json]:

@@ -16,9 +16,10 @@ from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation import coco
 from maskloop.images import task_reference
 from maskloop.learning import classes, regions
+from maskloop.learning.approved import approved
 from maskloop.learning.classes import Classes
 from maskloop.learning.dataset import ground_truth
-from maskloop.learning.reviews import approved, image_of, is_outline, read_sized
+from maskloop.learning.reviews import image_of, read_sized
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Project
 from maskloop.sam.values import Image, ImageSize
@@ -87,7 +88,7 @@ def from_reviews(store: FeedbackStore, project_id: int, load: Callable[[str], Im
         for task, annotation, ids in approved(session, project_id):
             named = [one for one in annotation.result if regions.is_shape(one) and one["id"] in ids]
             named = [one for one in named if regions.label(one)]
-            outlines = [one for one in named if is_outline(one)]
+            outlines = [one for one in named if regions.is_outline(one)]
             by_image: dict[tuple[str, int, int], list[Example]] = {}
             for region in outlines or named:
                 try:

@@ -24,7 +24,7 @@ from maskloop.sam.protocols import Decoder
 from maskloop.sam.values import Embedding
 
 NOC_TARGET = 0.85
-FEWEST_OBJECTS = 20
+FEWEST_OBJECTS, FEWEST_PHOTOS = 20, 5
 BOX_LOSS = 0.01
 """Mean IoU of a box that a better click may cost at most."""
 GENERAL_LOSS = 0.15
@@ -103,14 +103,18 @@ def interval(candidate: NDArray[np.float64], served: NDArray[np.float64], photos
     sums, counts = np.bincount(photo, difference), np.bincount(photo)
     drawn = np.random.default_rng(0).integers(len(sums), size=(ROUNDS, len(sums)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    return Interval.of(float(difference.mean()), means)
+    return Interval.of(float(difference.mean()), means, len(sums))
 
 
-def too_few(objects: int) -> Decision | None:
-    """The refusal, if nothing can be told from so many held-out objects."""
-    if objects >= FEWEST_OBJECTS:
+def too_few(objects: int, photos: int) -> Decision | None:
+    """The refusal, if nothing can be told from so many held-out objects on so many photos."""
+    if objects >= FEWEST_OBJECTS and photos >= FEWEST_PHOTOS:
         return None
-    return Decision(False, f"{objects} held-out objects are too few to tell: {FEWEST_OBJECTS} are needed.")
+    return Decision(
+        False,
+        f"{objects} held-out objects on {photos} photos are too few to tell: {FEWEST_OBJECTS} on {FEWEST_PHOTOS} are "
+        "needed.",
+    )
 
 
 def decide(candidate: Figures, served: Figures, general: tuple[Agreement, Agreement] | None = None) -> Decision:

@@ -7,17 +7,19 @@ that finds nothing new trains nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from maskloop.errors import BadRequest
+from maskloop.learning.approved import last_heard
 from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
 from maskloop.learning.dataset import ReviewedPhoto, describe, split
-from maskloop.learning.orders import Order
+from maskloop.learning.orders import Order, source
 from maskloop.learning.registry import OFFICIAL, Registry
-from maskloop.learning.reviews import count_reviewed, from_reviews
+from maskloop.learning.reviews import from_reviews
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.training import Progress, TrainingSettings
 from maskloop.sam.values import Image
@@ -35,21 +37,6 @@ class Context(Protocol):
     def check(self) -> None:
         """Raises if the job has to end."""
         ...
-
-
-def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -> bool:
-    """Whether at least ``every`` masks of a project were reviewed since a version last learned from it.
-
-    Raises FeedbackUnavailable.
-    """
-    made = [one.made_at for one in registry.versions() if one.data and one.data.source == source(project)]
-    last = max((moment for moment in made if moment is not None), default=None)
-    return count_reviewed(store, project, last) >= every
-
-
-def source(project: int) -> str:
-    """What a version's data names as its source."""
-    return f"project {project}"
 
 
 class Trainer:
@@ -71,7 +58,7 @@ class Trainer:
         self._settings, self._general, self._threads = settings, general, threads
 
     def __call__(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
-        """Do an ``orders.Order``. Gives ``version`` (empty if the order had nothing new), ``passed`` and ``reason``.
+        """Do an ``orders.Order``. Gives ``version``, ``passed`` and ``reason``.
 
         Raises BadRequest if there is nothing to learn from, and what the context raises: what was done is kept, and a
         later job goes on from there.
@@ -82,31 +69,41 @@ class Trainer:
             raise BadRequest(f"A training job needs a project: {error}") from error
         project = order.project
         self._store.process_pending()
-        if order.every and not is_due(self._store, self._registry, project, order.every):
-            return {"version": "", "passed": False, "reason": f"Fewer than {order.every} masks were reviewed since."}
+        read_until = last_heard(self._store, project)
         photos, problems = from_reviews(self._store, project, self._load)
         learn, keep = split(photos)
         name = f"p{project}-{describe('', learn).fingerprint[:12]}"
         if not self._registry.has(name):
-            problems |= self._train(name, project, learn, context)
-        elif self._registry.judgement(name):
+            problems |= self._train(name, project, learn, keep, read_until, context)
+        elif self._registry.judgement(name) or self._registry.in_service(project) == name:
             return self._told(name, "Nothing was reviewed since.")
         context.progress(PREPARING + TRAINING, f"Judging {name}.")
         watch = partial(self._checked, context=context)
-        judgement = judge(
-            self._registry, name, keep, self._general, self._encoder_of, watch, self._threads, project=project
-        )
-        if judgement.passed:
-            self._registry.promote(name, project)
+        while True:
+            judgement = judge(
+                self._registry, name, keep, self._general, self._encoder_of, watch, self._threads, project=project
+            )
+            if not judgement.passed or self._registry.promote(name, project, instead_of=judgement.against):
+                break  # otherwise somebody has put another version into service meanwhile
+        self._registry.record_judgement(name, judgement)
         details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
         self._store.record_action(ACTOR, "promote" if judgement.passed else "keep back", name, details)
         return self._told(name, judgement.reason)
 
-    def _train(self, name: str, project: int, learn: Sequence[ReviewedPhoto], context: Context) -> dict[str, str]:
+    def _train(
+        self,
+        name: str,
+        project: int,
+        learn: Sequence[ReviewedPhoto],
+        keep: Sequence[ReviewedPhoto],
+        read_until: datetime | None,
+        context: Context,
+    ) -> dict[str, str]:
         """Register the version; gives the photos that couldn't be used."""
         checkpoint, watch = self._registry.checkpoint(name), partial(self._watched, context=context)
+        self._registry.drop_checkpoints(f"p{project}-", but=name)
         encode = self._encoder_of(OFFICIAL).embedding_of
-        prepared = prepare(learn, encode, self._settings, checkpoint.parent, watch)
+        prepared = prepare(learn, encode, self._settings, checkpoint.parent, watch, held_out=keep)
 
         def on_progress(step: Progress) -> None:
             context.check()
@@ -117,7 +114,7 @@ class Trainer:
             self._registry,
             name,
             prepared,
-            source(project),
+            describe(source(project), prepared.photos, read_until),
             self._settings,
             threads=self._threads,
             on_progress=on_progress,

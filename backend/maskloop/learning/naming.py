@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from maskloop.errors import BadRequest
+from maskloop.learning.approved import count_labels
 from maskloop.learning.classes import FEWEST, Classes
 from maskloop.learning.classifiers import Classifiers, of_project
-from maskloop.learning.examples import Describe, NamedPhoto, from_reviews, learn, newest
+from maskloop.learning.examples import MOST, Describe, from_reviews, learn, newest
 from maskloop.learning.store import FeedbackStore
 from maskloop.sam.values import Image
 
@@ -32,12 +32,11 @@ class Namer:
     def __call__(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Gives the ``classes`` that were learned, none if nothing was due."""
         project = int(payload["project"])
-        photos = from_reviews(self._store, project, self._load)
-        known = self._classifiers.find(of_project(project))
-        if not is_due(photos, known):
+        if not is_due(count_labels(self._store, project), self._classifiers.find(of_project(project))):
             return {"classes": []}
+        photos = newest(from_reviews(self._store, project, self._load))
         try:
-            found = learn(newest(photos), self._describe)
+            found = learn(photos, self._describe)
         except BadRequest as error:
             log.info("project=%d classes: %s", project, error)
             return {"classes": []}
@@ -46,10 +45,9 @@ class Namer:
         return {"classes": list(found.names)}
 
 
-def is_due(photos: Sequence[NamedPhoto], known: Classes | None) -> bool:
-    """Whether there is enough to learn classes from, and enough of it is new."""
-    counts = Counter(example.label for photo in newest(photos) for example in photo.examples)
-    learnable = {label: count for label, count in counts.items() if count >= FEWEST}
+def is_due(examples: Mapping[str, int], known: Classes | None) -> bool:
+    """Whether there are enough of some classes to learn them, and enough of it is new."""
+    learnable = {label: min(count, MOST) for label, count in examples.items() if count >= FEWEST}
     if len(learnable) < 2:
         return False
     return known is None or set(known.names) != set(learnable) or sum(learnable.values()) >= GROWTH * known.examples

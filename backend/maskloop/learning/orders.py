@@ -5,16 +5,18 @@ Knows no network: servers order, workers train.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import product
 
-from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from pydantic import BaseModel, ConfigDict
 
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Ticket
 from maskloop.dispatch.queues import QueueName
+from maskloop.errors import MaskloopError
+from maskloop.learning.approved import count_reviewed
+from maskloop.learning.registry import Registry
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Project
 
 KIND = "train"
 """Of the job."""
@@ -23,12 +25,26 @@ CLASSES = "classes"
 
 
 class Order(BaseModel):
-    """The job's payload. every: train only if so many masks were reviewed since the last time; 0: in any case."""
+    """The job's payload."""
 
     model_config = ConfigDict(frozen=True)
 
     project: int
-    every: int = Field(0, ge=0)
+
+
+def source(project: int) -> str:
+    """What the data of a version that learned from a project's reviews names as its source."""
+    return f"project {project}"
+
+
+def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -> bool:
+    """Whether at least ``every`` masks of a project were reviewed since a version last learned from it.
+
+    Raises FeedbackUnavailable.
+    """
+    learned = [one.data for one in registry.versions() if one.data and one.data.source == source(project)]
+    last = max((data.read_until for data in learned if data.read_until is not None), default=None)
+    return sum(count_reviewed(store, project, last).values()) >= every
 
 
 def submit(dispatcher: Dispatcher, order: Order) -> Ticket:
@@ -56,26 +72,37 @@ def submit_classes(dispatcher: Dispatcher, project: int) -> Ticket:
     )
 
 
-def follow_reviews(
-    store: FeedbackStore, dispatcher: Dispatcher, every: int, refit: Callable[[int], object] = lambda _: None
-) -> None:
-    """One round of what a server does beside answering: bring recorded events into the database, have the scores of
-    projects with new verdicts fitted to them, and have those trained that got ``every`` new masks; 0: none.
+class Follower:
+    """What a server does beside answering: brings recorded events into the database, and does each of ``steps`` for
+    every project that got new verdicts, whoever brought them in; at first for all."""
 
-    Raises QueueUnavailable or FeedbackUnavailable.
-    """
-    progress = store.process_pending()
-    for project in sorted(progress.projects):
-        refit(project)
-        if every:
-            submit(dispatcher, Order(project=project, every=every))
+    def __init__(self, store: FeedbackStore, steps: Sequence[Callable[[int], object]]) -> None:
+        self._store, self._steps = store, steps
+        self._seen: int | None = None
+        self._left: set[tuple[int, Callable[[int], object]]] = set()
+
+    def round(self) -> None:
+        """What fails is done again in the next round. Raises its error, once the others are done."""
+        self._store.process_pending()
+        seen, projects = self._store.judged_since(self._seen)
+        self._left |= set(product(projects, self._steps))
+        self._seen = seen
+        errors = []
+        for project, step in sorted(self._left, key=lambda one: one[0]):
+            try:
+                step(project)
+                self._left.remove((project, step))
+            except MaskloopError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
-def order_all(store: FeedbackStore, dispatcher: Dispatcher) -> None:
+def order_all(store: FeedbackStore, registry: Registry, dispatcher: Dispatcher) -> None:
     """Have every project trained that has anything new, as a schedule asks. Raises FeedbackUnavailable or
     QueueUnavailable."""
     store.process_pending()
-    with store.session() as session:
-        projects = sorted(session.scalars(select(Project.id)))
-    for project in projects:
-        submit(dispatcher, Order(project=project, every=1))
+    _, projects = store.judged_since(None)
+    for project in sorted(projects):
+        if is_due(store, registry, project, 1):
+            submit(dispatcher, Order(project=project))

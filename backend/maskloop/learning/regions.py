@@ -36,6 +36,11 @@ def is_shape(region: object) -> TypeGuard[Region]:
     return isinstance(region, Mapping) and region.get("type") in SHAPES and isinstance(region.get("id"), str)
 
 
+def is_outline(region: object) -> TypeGuard[Region]:
+    """Whether it says which pixels are the object's; a rectangle doesn't."""
+    return is_shape(region) and region["type"] in BRUSH | POLYGON
+
+
 def label(region: Region) -> str | None:
     """The region's first label."""
     value = region.get("value")

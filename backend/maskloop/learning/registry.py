@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ from maskloop.learning.spool import sync_directory
 if TYPE_CHECKING:
     from maskloop.sam.network import MobileSam
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 OFFICIAL = "official"
 """The version that is always there: MobileSAM's own weights."""
@@ -45,7 +48,8 @@ class UnknownVersion(BadRequest):
 
 
 class TrainingData(BaseModel):
-    """What a version learned from. ``fingerprint``: sha256 over all photos and masks."""
+    """What a version learned from. ``fingerprint``: sha256 over all photos and masks. ``read_until``: of reviews, when
+    the last of them came."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,6 +57,7 @@ class TrainingData(BaseModel):
     fingerprint: str
     photos: int
     objects: int
+    read_until: datetime | None = None
 
 
 class ModelVersion(BaseModel):
@@ -100,6 +105,7 @@ class Challenge(BaseModel):
     name: str
     against: str
     share: float = Field(gt=0, lt=1)
+    started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
     def takes(self, task_id: int) -> bool:
         digest = hashlib.sha256(f"{self.name} {task_id}".encode()).digest()
@@ -115,8 +121,13 @@ class Registry:
         self._official = official
 
     def versions(self) -> list[ModelVersion]:
-        """All versions, the oldest first."""
-        found = [read(path, VERSION) for path in self._directory.glob("*/model.json")]
+        """All versions, the oldest first. One whose record is damaged is left out, and logged."""
+        found = []
+        for path in self._directory.glob("*/model.json"):
+            try:
+                found.append(read(path, VERSION))
+            except WeightsError as error:
+                log.warning("%s", error)
         return [ModelVersion(name=OFFICIAL), *sorted(found, key=lambda one: (one.made_at or EPOCH, one.name))]
 
     def get(self, name: str) -> ModelVersion:
@@ -152,6 +163,12 @@ class Registry:
         """Where the training of a version that isn't there yet may keep its state."""
         self._directory.mkdir(parents=True, exist_ok=True)
         return self._directory / f".{name}.checkpoint"
+
+    def drop_checkpoints(self, prefix: str, but: str) -> None:
+        """Remove the state of trainings that won't go on: of versions whose names begin so, but for one."""
+        for path in self._directory.glob(f".{prefix}*.checkpoint"):
+            if path != self.checkpoint(but):
+                path.unlink(missing_ok=True)
 
     def check_free(self, name: str) -> None:
         """Raises BadRequest if a new version can't have this name."""
@@ -215,17 +232,12 @@ class Registry:
 
     def in_service(self, project: int | None = None) -> str:
         """The version that answers now in a project; None: where a project has none of its own."""
-        return next(one.name for one in reversed(self._promotions()) if one.reaches(project))
+        return in_service(self._promotions(), project)
 
     def answering(self) -> dict[int | None, str]:
         """All versions that answer now: for None, everywhere but in the projects that are named. The last promoted
         first."""
-        found: dict[int | None, str] = {}
-        for one in reversed(self._promotions()):
-            found.setdefault(one.project, one.name)
-            if one.project is None:
-                break
-        return found
+        return answering(self._promotions())
 
     def challenge(self) -> Challenge | None:
         """The version that answers some tasks' clicks beside the one in service."""
@@ -252,16 +264,20 @@ class Registry:
             (self._directory / "challenge.json").unlink(missing_ok=True)
         return ended
 
-    def promote(self, name: str, project: int | None = None) -> None:
-        """Put a version into service in a project, or in all of them, also where there is another.
+    def promote(self, name: str, project: int | None = None, *, instead_of: str | None = None) -> bool:
+        """Put a version into service in a project, or in all of them, also where there is another; or only if it is
+        ``instead_of`` that answers there. Gives whether that is so.
 
         Raises UnknownVersion, or WeightsError if its file is damaged.
         """
         self.weights(name)
         with self._locked():
             promotions, promotion = self._promotions(), Promotion(name=name, project=project)
+            if instead_of not in (None, in_service(promotions, project)):
+                return False
             if promotion != promotions[last(promotions, project)]:
                 self._put_into_service([*promotions, promotion])
+        return True
 
     def rollback(self, project: int | None = None) -> Promotion:
         """Take back the last promotion, or the last of a project's own; gives it. Raises BadRequest if there is none,
@@ -277,7 +293,8 @@ class Registry:
                 )
             if not left:
                 raise BadRequest(f"No version was in service before {taken.name}.")
-            self.weights(next(one.name for one in reversed(left) if one.reaches(taken.project)))
+            for name in set(answering(left).values()) - set(answering(promotions).values()):
+                self.weights(name)
             self._put_into_service(left)
         return taken
 
@@ -310,6 +327,20 @@ EPOCH = datetime.min.replace(tzinfo=UTC)
 def last(promotions: Sequence[Promotion], project: int | None) -> int:
     """The number of the last promotion that reaches a project; None: of the last one."""
     return max(number for number, one in enumerate(promotions) if project is None or one.reaches(project))
+
+
+def in_service(promotions: Sequence[Promotion], project: int | None) -> str:
+    return next(one.name for one in reversed(promotions) if one.reaches(project))
+
+
+def answering(promotions: Sequence[Promotion]) -> dict[int | None, str]:
+    """By project, None for those that aren't named, the version that answers; the last promoted first."""
+    found: dict[int | None, str] = {}
+    for one in reversed(promotions):
+        found.setdefault(one.project, one.name)
+        if one.project is None:
+            break
+    return found
 
 
 def valid(name: str) -> bool:

@@ -11,12 +11,15 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from maskloop.errors import BadRequest
 from maskloop.learning.acceptance import Judgement as Judged
 from maskloop.learning.acceptance import judgements
+from maskloop.learning.approved import count_reviewed
 from maskloop.learning.calibration import calibration_error, fit
+from maskloop.learning.dataset import is_held_out
 from maskloop.learning.regions import Region
 from maskloop.learning.registry import Judgement, Registry
-from maskloop.learning.reviews import count_reviewed, image_of
+from maskloop.learning.reviews import image_of, name_of
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation, Prediction, Project, RegionVerdict, Task, Verdict
 
@@ -96,13 +99,19 @@ class Report:
     reliability: Reliability
     worst: tuple[WorstCase, ...]
     learnable: int
+    """Masks that a version may learn from: reviewed, and not held out."""
     learned: int
 
 
 def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
     """The figures of a project. Raises FeedbackUnavailable."""
     with store.session() as session:
-        query = select(RegionVerdict).where(RegionVerdict.project_id == project_id).order_by(RegionVerdict.at)
+        query = (
+            select(RegionVerdict)
+            .join(Annotation, Annotation.id == RegionVerdict.annotation_id)
+            .where(RegionVerdict.project_id == project_id, ~Annotation.converted)
+            .order_by(RegionVerdict.at)
+        )
         rows = session.scalars(query).all()
         project = session.get(Project, project_id)
         days = _days(session, rows)
@@ -110,6 +119,7 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
         title = project.title if project else ""
     confusion = Counter(_labels(row) for row in rows)
     served = registry.get(registry.in_service(project_id)).data
+    reviewed = count_reviewed(store, project_id)
     return Report(
         project=f"{title} (project {project_id})".strip(),
         verdicts=Counter(row.verdict for row in rows),
@@ -119,7 +129,7 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
         confusion=confusion,
         reliability=_reliability(judgements(store, project_id)),
         worst=worst,
-        learnable=count_reviewed(store, project_id),
+        learnable=sum(count for task, count in reviewed.items() if not is_held_out(name_of(task))),
         learned=served.objects if served else 0,
     )
 
@@ -215,7 +225,10 @@ def _worst(session: Session, rows: Sequence[RegionVerdict], project: Project | N
         )
         if before is None or after is None:
             continue
-        image = image_of(after, task.data, project.controls)
+        try:
+            image = image_of(after, task.data, project.controls)
+        except BadRequest:
+            continue  # its control was renamed since
         found.append(WorstCase(task.id, row.iou or 0.0, row.model_version or "", image, before, after))
     return tuple(found)
 

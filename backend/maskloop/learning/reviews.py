@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
 from maskloop.errors import BadRequest, MaskloopError
+from maskloop.evaluation.coco import GroundTruth
 from maskloop.images import task_reference
 from maskloop.learning import regions
+from maskloop.learning.approved import approved
 from maskloop.learning.dataset import ReviewedPhoto, ground_truth
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Annotation, Decision, Project, RegionVerdict, Review, Task, Verdict
+from maskloop.learning.tables import Project
 from maskloop.sam.values import Image, ImageSize
-
-
-def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None = None) -> int:
-    """Masks of a project from which a model could learn, of all or of those heard of since. Raises
-    FeedbackUnavailable."""
-    with store.session() as session:
-        return sum(
-            1
-            for _, annotation, ids in approved(session, project_id)
-            if since is None or annotation.received_at > since
-            for region in annotation.result
-            if is_outline(region) and region["id"] in ids
-        )
-
-
-def is_outline(region: object) -> bool:
-    """Whether the region says which pixels are the object's; a rectangle doesn't."""
-    return regions.is_shape(region) and region["type"] in regions.BRUSH | regions.POLYGON
 
 
 def from_reviews(
@@ -55,53 +33,28 @@ def from_reviews(
         if project is None:
             raise BadRequest(f"Nothing is known of project {project_id}.", "Run `maskloop sync --project N` first.")
         for task, annotation, ids in approved(session, project_id):
-            by_image: dict[tuple[str, int, int], list[NDArray[np.bool_]]] = {}
+            by_image: dict[tuple[str, int, int], list[GroundTruth]] = {}
             for region in annotation.result:
-                if not is_outline(region) or region["id"] not in ids:
+                if not regions.is_outline(region) or region["id"] not in ids:
                     continue
                 try:
                     reference = image_of(region, task.data, project.controls)
                     image = task_reference(reference, task=task.id, project=project_id), *regions.size(region)
-                    by_image.setdefault(image, []).append(regions.mask(region))
+                    mask = regions.mask(region)
                 except (regions.UnusableRegion, MaskloopError) as error:
                     problems[f"task {task.id}, region {region['id']}"] = str(error)
-            for (reference, height, width), masks in by_image.items():
+                    continue
+                if mask.any():
+                    by_image.setdefault(image, []).append(ground_truth(mask))
+            for (reference, height, width), objects in by_image.items():
                 read = partial(read_sized, load, reference, ImageSize(height, width))
-                if objects := tuple(ground_truth(mask) for mask in masks if mask.any()):
-                    photos.append(ReviewedPhoto(f"task {task.id}", read, objects))
+                photos.append(ReviewedPhoto(name_of(task.id), read, tuple(objects)))
     return photos, problems
 
 
-def approved(session: Session, project_id: int) -> list[tuple[Task, Annotation, set[str]]]:
-    """For each task the newest annotation, unless a reviewer refused it, and its regions without a problem."""
-    newest: dict[int, Annotation] = {}
-    live = select(Annotation).where(
-        Annotation.project_id == project_id, ~Annotation.deleted, ~Annotation.skipped, ~Annotation.converted
-    )
-    for annotation in session.scalars(live.order_by(Annotation.updated_at, Annotation.id)):
-        if annotation.task_id is not None:
-            newest[annotation.task_id] = annotation
-    refused = _refused(session)
-    found: list[tuple[Task, Annotation, set[str]]] = []
-    for task_id, annotation in sorted(newest.items()):
-        task = session.get(Task, task_id)
-        if task is None or task.deleted or task_id in refused:
-            continue
-        usable = select(RegionVerdict.region_id).where(
-            RegionVerdict.annotation_id == annotation.id,
-            RegionVerdict.verdict != Verdict.REJECTED,
-            RegionVerdict.problem == "",
-        )
-        found.append((task, annotation, set(session.scalars(usable))))
-    return found
-
-
-def _refused(session: Session) -> set[int]:
-    """Tasks whose last reviewer didn't approve."""
-    last: dict[int, str] = {}
-    for review in session.scalars(select(Review).order_by(Review.at, Review.event_id)):
-        last[review.task_id] = review.decision
-    return {task_id for task_id, decision in last.items() if decision != Decision.APPROVED}
+def name_of(task_id: int) -> str:
+    """Of a task's photos."""
+    return f"task {task_id}"
 
 
 def image_of(region: regions.Region, data: Mapping[str, Any], controls: Mapping[str, Any]) -> str:

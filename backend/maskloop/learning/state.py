@@ -146,7 +146,7 @@ def _annotation(session: Session, event: Event, change: AnnotationHeard, touched
     updated_at = change.updated_at or event.received_at
     known = session.get(Annotation, change.id)
     if known is None:
-        session.add(known := Annotation(id=change.id, deleted=False))
+        session.add(known := Annotation(id=change.id, deleted=False, heard_at=event.received_at))
     elif known.deleted or (known.updated_at, known.identity) >= (updated_at, identity):
         return False
     known.task_id, known.project_id, known.event_id = change.task_id, change.project_id, event.id
@@ -163,7 +163,7 @@ def _annotation_gone(session: Session, event: Event, annotation_id: int, touched
     known = session.get(Annotation, annotation_id)
     if known is None:
         known = Annotation(id=annotation_id, identity="", result=[], skipped=False, converted=False, deleted=False)
-        known.updated_at = known.received_at = event.received_at
+        known.updated_at = known.received_at = known.heard_at = event.received_at
         session.add(known)
     elif known.deleted:
         return False
@@ -229,6 +229,7 @@ def judge_task(session: Session, task_id: int) -> Counter[str]:
                 label=one.label,
                 reviewer_id=annotation.reviewer_id,
                 at=annotation.updated_at,
+                outline=one.outline,
                 problem=one.problem,
             )
         )
@@ -240,6 +241,7 @@ def _final(annotation: Annotation) -> Final:
         annotation.id,
         annotation.parent_prediction,
         tuple(filter(is_shape, annotation.result)),
+        annotation.heard_at,
         annotation.received_at,
     )
 

@@ -35,6 +35,7 @@ from maskloop.learning.tables import (
     Event,
     Outcome,
     Prediction,
+    Project,
     Review,
     Task,
 )
@@ -50,16 +51,12 @@ UNREAD = "UNREADABLE"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one round did, and what is left. ``trouble``: why it stopped early, empty if it didn't.
-
-    projects: those that got new verdicts.
-    """
+    """What one round did, and what is left. ``trouble``: why it stopped early, empty if it didn't."""
 
     recorded: int
     applied: int
     waiting: int
     trouble: str = ""
-    projects: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +148,14 @@ class FeedbackStore:
         """
         recorded = applied = 0
         trouble = ""
-        projects: set[int] = set()
         try:
             self.migrate()
             recorded = self._drain()
-            applied = self._apply_all(projects)
+            applied = self._apply_all()
         except FeedbackUnavailable as error:
             trouble = str(error)
             log.warning("%d events wait: %s", len(self._spool), trouble)
-        return Progress(recorded, applied, len(self._spool), trouble, frozenset(projects))
+        return Progress(recorded, applied, len(self._spool), trouble)
 
     def migrate(self) -> None:
         """Make or update the tables, once. Raises FeedbackUnavailable."""
@@ -178,7 +174,7 @@ class FeedbackStore:
                 one.remove()
         return recorded
 
-    def _apply_all(self, projects: set[int]) -> int:
+    def _apply_all(self) -> int:
         applied = 0
         while True:
             with writing(self._engine) as session:
@@ -187,7 +183,7 @@ class FeedbackStore:
                 ).first()
                 if event is None:
                     return applied
-                projects |= _apply(session, event)
+                _apply(session, event)
             applied += 1
 
     # -- out
@@ -196,6 +192,18 @@ class FeedbackStore:
         """To read the tables. Raises FeedbackUnavailable."""
         self.migrate()
         return reading(self._engine)
+
+    def judged_since(self, seen: int | None) -> tuple[int, frozenset[int]]:
+        """Projects that got new verdicts after ``seen``, or all for None, and what to ask with the next time.
+
+        Raises FeedbackUnavailable.
+        """
+        with self.session() as session:
+            last = session.scalar(select(func.max(AuditLine.id))) or 0
+            if seen is None:
+                return last, frozenset(session.scalars(select(Project.id)))
+            lines = session.scalars(select(AuditLine.details).where(AuditLine.id > seen, AuditLine.id <= last))
+            return last, frozenset(project for details in lines for project in details.get("projects", ()))
 
     def tasks_to_review(
         self, project_id: int, *, limit: int = 100, threshold: float | None = None
@@ -273,11 +281,8 @@ def _insert(session: Session, waiting: Waiting) -> int:
     return 1
 
 
-def _apply(session: Session, event: Event) -> set[int]:
-    """Draw an event's consequences; if something is wrong with it, that is its reason, and the next one goes on.
-
-    Gives the projects that got new verdicts.
-    """
+def _apply(session: Session, event: Event) -> None:
+    """Draw an event's consequences; if something is wrong with it, that is its reason, and the next one goes on."""
     event.reason = ""
     try:
         with session.begin_nested():
@@ -291,12 +296,11 @@ def _apply(session: Session, event: Event) -> set[int]:
         event.outcome, details = Outcome.REFUSED, {}
         reason = str(error) if isinstance(error, BadRequest) else f"{type(error).__name__}: {error}"
         event.reason = storable(reason)[:2000]
-    if event.action not in (events.PREDICTIONS_MADE, events.ACTION_TAKEN):
+    if event.action not in (events.PREDICTIONS_MADE, events.ACTION_TAKEN) or details.get("projects"):
         outcome = {"outcome": event.outcome, "reason": event.reason} | details
         line = AuditLine(actor=event.source, action=event.action, subject=f"event {event.id}", details=outcome)
         line.at = datetime.now(UTC)
         session.add(line)
-    return set(details.get("projects", ()))
 
 
 def storable(text: str) -> str:

@@ -132,6 +132,8 @@ class Annotation(Base):
     event_id: Mapped[int] = mapped_column(ForeignKey("events.id"))
     identity: Mapped[str] = mapped_column(String(64))
     updated_at: Mapped[datetime]
+    heard_at: Mapped[datetime]
+    """When it was first heard of; ``received_at``: its latest state."""
     received_at: Mapped[datetime]
     reviewer_id: Mapped[str | None] = mapped_column(String(64))
     lead_time: Mapped[float | None]
@@ -182,6 +184,8 @@ class RegionVerdict(Base):
     label: Mapped[str | None] = mapped_column(Text)
     reviewer_id: Mapped[str | None] = mapped_column(String(64))
     at: Mapped[datetime] = mapped_column(index=True)
+    outline: Mapped[bool]
+    """Whether the final region says which pixels are the object's."""
     problem: Mapped[str] = mapped_column(Text, default="")
     """Why the region can't be learned from; empty if it can."""
 

@@ -34,11 +34,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """An annotation that was submitted and not deleted."""
+    """An annotation that was submitted and not deleted. heard_at: first, and received_at: of its latest state."""
 
     id: int
     parent_prediction: int | None
     regions: tuple[Region, ...]
+    heard_at: datetime
     received_at: datetime
 
 
@@ -53,6 +54,7 @@ class Judged:
     seen: Seen | None = None
     before: Region | None = None
     label: str | None = None
+    outline: bool = False
     problem: str = ""
 
     @property
@@ -102,7 +104,8 @@ def _judge_final(
                 problem = str(error)
     else:
         verdict = Verdict.ADDED
-    return Judged(final.id, region["id"], verdict, overlap, seen, before, regions.label(region), problem)
+    outline = regions.is_outline(region)
+    return Judged(final.id, region["id"], verdict, overlap, seen, before, regions.label(region), outline, problem)
 
 
 def same(before: Region, after: Region) -> bool:
@@ -155,7 +158,7 @@ def _rejected(finals: Sequence[Final], predictions: Sequence[Seen]) -> Iterator[
 
 def _parent(final: Final, predictions: Sequence[Seen]) -> Seen | None:
     """What the annotation started from: the task's prediction of that number or, as only Label Studio knows the numbers
-    of those that it was given, the newest of those that has all regions which came from a prediction."""
+    of those that it was given, the newest of those there were that has all regions which came from a prediction."""
     if final.parent_prediction is None:
         return None
     whole = [seen for seen in by_age(predictions) if not seen.prompts]
@@ -165,7 +168,9 @@ def _parent(final: Final, predictions: Sequence[Seen]) -> Seen | None:
     by_regions = [
         seen
         for seen in whole
-        if seen.label_studio_id is None and kept - clicked <= {region["id"] for region in seen.regions}
+        if seen.label_studio_id is None
+        and seen.made_at <= final.heard_at
+        and kept - clicked <= {region["id"] for region in seen.regions}
     ]
     return next(reversed(by_number or by_regions), None)
 

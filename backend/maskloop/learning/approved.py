@@ -1,0 +1,88 @@
+"""What a project's people stand behind: of each task the newest annotation, unless its last reviewer refused it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from maskloop.learning.store import FeedbackStore
+from maskloop.learning.tables import Annotation, Decision, RegionVerdict, Review, Task, Verdict
+
+AT_ONCE = 100
+"""Annotations in memory: some are large."""
+USABLE: tuple[ColumnElement[bool], ...] = (RegionVerdict.verdict != Verdict.REJECTED, RegionVerdict.problem == "")
+
+
+def approved(session: Session, project_id: int) -> Iterator[tuple[Task, Annotation, set[str]]]:
+    """Tasks by number, with the ids of their annotation's regions that have no problem."""
+    query = select(Task, Annotation).join(Annotation, Annotation.task_id == Task.id).where(*_standing(project_id))
+    for task, annotation in session.execute(query.order_by(Task.id), execution_options={"yield_per": AT_ONCE}):
+        usable = select(RegionVerdict.region_id).where(RegionVerdict.annotation_id == annotation.id, *USABLE)
+        yield task, annotation, set(session.scalars(usable))
+
+
+def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None = None) -> dict[int, int]:
+    """By task, masks from which a model could learn, of all or of those heard of since. Raises FeedbackUnavailable."""
+    query = (
+        select(Task.id, func.count())
+        .join(Annotation, Annotation.task_id == Task.id)
+        .join(RegionVerdict, RegionVerdict.annotation_id == Annotation.id)
+        .where(*_standing(project_id), *USABLE, RegionVerdict.outline)
+        .group_by(Task.id)
+    )
+    if since is not None:
+        query = query.where(Annotation.received_at > since)
+    with store.session() as session:
+        return {task: int(count) for task, count in session.execute(query)}
+
+
+def count_labels(store: FeedbackStore, project_id: int) -> Counter[str]:
+    """Regions of each label; of an annotation's rectangles only where it has no outlines: both may show one object.
+
+    Raises FeedbackUnavailable.
+    """
+    columns = RegionVerdict.annotation_id, RegionVerdict.outline, RegionVerdict.label
+    query = (
+        select(*columns, func.count())
+        .join(Annotation, Annotation.id == RegionVerdict.annotation_id)
+        .join(Task, Task.id == Annotation.task_id)
+        .where(*_standing(project_id), *USABLE, RegionVerdict.label.is_not(None))
+        .group_by(*columns)
+    )
+    by_annotation: dict[int, dict[bool, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    with store.session() as session:
+        for annotation, outline, label, count in session.execute(query):
+            by_annotation[annotation][outline][str(label)] += count
+    return sum((found.get(True) or found[False] for found in by_annotation.values()), Counter())
+
+
+def last_heard(store: FeedbackStore, project_id: int) -> datetime | None:
+    """When the last annotation of a project came. Raises FeedbackUnavailable."""
+    with store.session() as session:
+        return session.scalar(select(func.max(Annotation.received_at)).where(Annotation.project_id == project_id))
+
+
+def _standing(project_id: int) -> list[ColumnElement[bool]]:
+    """Which annotations those are, and their tasks."""
+    newest = (
+        select(Annotation.id, _rank(Annotation.task_id, Annotation.updated_at, Annotation.id))
+        .where(Annotation.project_id == project_id, ~Annotation.deleted, ~Annotation.skipped, ~Annotation.converted)
+        .subquery()
+    )
+    word = select(Review.task_id, Review.decision, _rank(Review.task_id, Review.at, Review.event_id)).subquery()
+    refused = select(word.c.task_id).where(word.c.rank == 1, word.c.decision != Decision.APPROVED)
+    return [
+        Annotation.id.in_(select(newest.c.id).where(newest.c.rank == 1)),
+        ~Task.deleted,
+        Task.id.not_in(refused),
+    ]
+
+
+def _rank(within: InstrumentedAttribute[Any], *age: InstrumentedAttribute[Any]) -> ColumnElement[int]:
+    """1 for the newest."""
+    return func.row_number().over(partition_by=within, order_by=[one.desc() for one in age]).label("rank")

@@ -1,0 +1,34 @@
+"""When an annotation was first heard of, and which regions are outlines, to be counted without reading them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from maskloop.learning.regions import is_outline
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    epoch, no = sa.text("'1970-01-01 00:00:00'"), sa.false()
+    op.add_column(
+        "annotations", sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False, server_default=epoch)
+    )
+    op.add_column("region_verdicts", sa.Column("outline", sa.Boolean, nullable=False, server_default=no))
+    annotations = sa.table("annotations", sa.column("id"), sa.column("result", sa.JSON), *map(sa.column, MOMENTS))
+    verdicts = sa.table("region_verdicts", *map(sa.column, ("annotation_id", "region_id", "outline")))
+    connection = op.get_bind()
+    connection.execute(annotations.update().values(heard_at=annotations.c.received_at))
+    for number, result in connection.execute(sa.select(annotations.c.id, annotations.c.result)).all():
+        outlines = [region["id"] for region in result if is_outline(region)]
+        own = verdicts.c.annotation_id == number
+        for start in range(0, len(outlines), AT_ONCE):
+            found = own & verdicts.c.region_id.in_(outlines[start : start + AT_ONCE])
+            connection.execute(verdicts.update().where(found).values(outline=sa.true()))
+
+
+MOMENTS = "received_at", "heard_at"
+AT_ONCE = 500
+"""Regions in one statement: databases bound its parameters."""
