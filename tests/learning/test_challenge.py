@@ -1,6 +1,7 @@
 """A challenger answers the clicks of some tasks, and what people do with its masks says whether it is better."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -116,13 +117,23 @@ def test_what_can_not_challenge_is_refused(registry: Registry) -> None:
 
 
 def test_what_people_keep_of_clicked_masks_is_told_by_task(sqlite_store: FeedbackStore, review: Review) -> None:
+    start = datetime.now(UTC)
     review(1, "new", 20)
     review(2, "new", 10, 20)
     review(3, "new", 20, prompted=False)
     review(4, "old", 20)
-    found = side(sqlite_store, "new")
+    found = side(sqlite_store, "new", start, lambda project, task: True)
     assert (found.version, found.masks, found.accepted) == ("new", 3, pytest.approx(2 / 3))
     assert found.kept.tolist() == pytest.approx([1, 0.75], abs=0.01)
+
+
+def test_only_what_a_challenge_had_answered_tells_of_it(sqlite_store: FeedbackStore, review: Review) -> None:
+    review(1, "new", 20)
+    start = datetime.now(UTC)
+    review(2, "new", 10)
+    review(3, "new", 20)
+    found = side(sqlite_store, "new", start, lambda project, task: (project, task) == (7, 2))
+    assert found.kept.tolist() == pytest.approx([0.5], abs=0.01)
 
 
 def test_a_difference_beyond_chance_is_said_and_no_other() -> None:

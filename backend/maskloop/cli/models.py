@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from functools import cache, partial
 from typing import Annotated
 
 import typer
@@ -120,7 +121,15 @@ def compare_command() -> None:
     challenge = registry.challenge()
     if challenge is None:
         raise BadRequest("No challenge goes on.", "Start one: `maskloop models challenge VERSION`.")
-    sides = challenger, served = [side(store, version_of(name)) for name in (challenge.name, challenge.against)]
+    in_service = cache(registry.in_service)
+
+    def answers(challenger: bool, project: int | None, task: int) -> bool:
+        return in_service(project) == challenge.against and challenge.takes(task) == challenger
+
+    sides = challenger, served = [
+        side(store, version_of(name), challenge.started_at, partial(answers, new))
+        for name, new in ((challenge.name, True), (challenge.against, False))
+    ]
     table = Table(box=None)
     for column in ("version", "tasks", "masks", "accepted as they were", "kept (mean IoU)"):
         table.add_column(column)

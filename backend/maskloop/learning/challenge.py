@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from maskloop.learning.tables import Prediction, RegionVerdict, Verdict
 
 KEPT: dict[str, float] = {Verdict.ACCEPTED: 1.0, Verdict.REJECTED: 0.0}
 """Of an edited mask, the IoU with what it became."""
+Answered = Callable[[int | None, int], bool]
+"""Whether a version is the one to answer, in the project of that number, the task of that number."""
 FEWEST = 20
 """Tasks of each side below which nothing is said."""
 
@@ -34,14 +37,20 @@ class Side:
     kept: NDArray[np.float64]
 
 
-def side(store: FeedbackStore, version: str) -> Side:
-    """What people did with a version's masks, in all projects. Raises FeedbackUnavailable."""
-    columns = select(RegionVerdict.task_id, RegionVerdict.verdict, RegionVerdict.iou)
-    query = columns.where(*judged_by_people(None, version), Prediction.prompts.is_not(None)).order_by(RegionVerdict.id)
+def side(store: FeedbackStore, version: str, since: datetime, answered: Answered) -> Side:
+    """What people did with a version's masks made since then, on the tasks that it ``answered``.
+
+    Raises FeedbackUnavailable.
+    """
+    columns = select(RegionVerdict.project_id, RegionVerdict.task_id, RegionVerdict.verdict, RegionVerdict.iou)
+    asked = Prediction.prompts.is_not(None), Prediction.made_at >= since
+    query = columns.where(*judged_by_people(None, version), *asked).order_by(RegionVerdict.id)
     tasks: dict[int, list[float]] = defaultdict(list)
     accepted = masks = 0
     with store.session() as session:
-        for task, verdict, iou in session.execute(query):
+        for project, task, verdict, iou in session.execute(query):
+            if not answered(project, task):
+                continue
             tasks[task].append(KEPT.get(verdict, iou or 0.0))
             masks, accepted = masks + 1, accepted + (verdict == Verdict.ACCEPTED)
     kept = np.array([np.mean(values) for values in tasks.values()], np.float64)
@@ -54,7 +63,9 @@ def difference(challenger: Side, served: Side, seed: int = 0) -> Interval | None
         return None
     chance = np.random.default_rng(seed)
     drawn = _means(challenger.kept, chance) - _means(served.kept, chance)
-    return Interval.of(float(challenger.kept.mean() - served.kept.mean()), drawn)
+    return Interval.of(
+        float(challenger.kept.mean() - served.kept.mean()), drawn, min(len(challenger.kept), len(served.kept))
+    )
 
 
 def verdict(found: Interval | None, sides: Sequence[Side]) -> str:
