@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from maskloop.engines.torch_engine import TorchEngine
+from maskloop.errors import MaskloopError
 from maskloop.evaluation.prompted import click
 from maskloop.geometry import masks
 from maskloop.learning.adapters import adapt, linear_layers, merge
 from maskloop.learning.dataset import ground_truth
 from maskloop.learning.samples import Sample, Seen, prepare, squared
-from maskloop.learning.training import DECODERS, Progress, TrainingSettings, batches, count_steps, train
+from maskloop.learning.training import DECODERS, Progress, TrainingSettings, batches, count_steps, device_for, train
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam, load_model, weights_hash
 from maskloop.sam.values import Embedding, Image, ImageSize
@@ -192,3 +193,22 @@ def test_it_learns_to_answer_a_click_with_what_people_meant(
     before = overlap(network)
     taught = train(deepcopy(network), network, [[prepare(Seen(embedding), list(squares), 0)]], settings)
     assert overlap(taught) > before + 0.2
+
+
+def test_a_gpu_without_room_is_named_with_a_way_out(
+    network: MobileSam, samples: list[list[Sample]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Sample, "features", full)
+    with pytest.raises(MaskloopError, match="MASKLOOP_ENGINE=torch-cpu"):
+        train(deepcopy(network), network, samples, SETTINGS)
+
+
+def test_an_engine_of_the_cpu_keeps_training_off_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [device_for(engine) for engine in ("auto", "torch-cuda", "torch-cpu", "openvino")] == [
+        *2 * ["cuda"],
+        *2 * ["cpu"],
+    ]

@@ -18,7 +18,7 @@ from maskloop.learning.dataset import describe, from_coco, split
 from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL
 from maskloop.learning.training import Progress as Step
-from maskloop.learning.training import TrainingSettings
+from maskloop.learning.training import TrainingSettings, device_for
 from maskloop.settings import Settings
 
 OpenEncoders = Callable[[Settings], EncoderOf]
@@ -83,6 +83,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
                 how,
                 parent=parent,
                 threads=threads,
+                device=device_for(settings.engine),
                 on_progress=bar.step,
                 checkpoint=checkpoint,
             )

@@ -30,7 +30,7 @@ from maskloop.learning.general import general_set
 from maskloop.learning.naming import Namer
 from maskloop.learning.recognition import Recognition
 from maskloop.learning.store import MadePrediction, open_store
-from maskloop.learning.training import TrainingSettings
+from maskloop.learning.training import TrainingSettings, device_for
 from maskloop.settings import Settings
 
 Json = dict[str, Any]
@@ -138,7 +138,9 @@ def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
 
     store, registry = open_store(settings), open_registry(settings)
     how = TrainingSettings(adapter_rank=settings.train_adapters)
-    return {orders.KIND: jobs.Trainer(store, registry, loader.load, models.named, how, general_set(), threads)}
+    device = device_for(settings.engine)
+    trainer = jobs.Trainer(store, registry, loader.load, models.named, how, general_set(), threads, device)
+    return {orders.KIND: trainer}
 
 
 HANDLERS: dict[QueueName, Callable[[Settings, Models], dict[str, Handler]]] = {

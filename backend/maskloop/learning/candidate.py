@@ -113,13 +113,14 @@ def make_candidate(
     *,
     parent: str = OFFICIAL,
     threads: int = 1,
+    device: str = "cpu",
     on_progress: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> ModelVersion:
     """Train version ``name`` from ``parent`` and register it. data: tells of the photos.
 
     Raises BadRequest if there is nothing to learn from, or if the name is taken, and WeightsError if the parent's file
-    is damaged.
+    is damaged, and what ``train`` raises.
     """
     if not any(sample.targets for sample_views in prepared.views for sample in sample_views):
         raise BadRequest("There is no reviewed mask to learn from.", _hint(prepared))
@@ -130,6 +131,7 @@ def make_candidate(
             load_model(registry.weights(OFFICIAL)),
             prepared.views,
             settings,
+            device=device,
             on_progress=on_progress,
             checkpoint=checkpoint,
         )

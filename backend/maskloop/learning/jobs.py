@@ -51,11 +51,13 @@ class Trainer:
         settings: TrainingSettings,
         general: Sequence[ReviewedPhoto] = (),
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
-        """load: a task's image. general: photos that a candidate must not get worse on. threads: of the CPU."""
+        """load: a task's image. general: photos that a candidate must not get worse on. threads: of the CPU. device: to
+        train on."""
         self._store, self._registry = store, registry
         self._load, self._encoder_of = load, encoder_of
-        self._settings, self._general, self._threads = settings, general, threads
+        self._settings, self._general, self._threads, self._device = settings, general, threads, device
 
     def __call__(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
         """Do an ``orders.Order``. Gives ``version``, ``passed`` and ``reason``.
@@ -117,6 +119,7 @@ class Trainer:
             describe(source(project), prepared.photos, read_until),
             self._settings,
             threads=self._threads,
+            device=self._device,
             on_progress=on_progress,
             checkpoint=checkpoint,
         )

@@ -29,6 +29,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from maskloop.engines.runtime import has_bf16
+from maskloop.errors import MaskloopError
 from maskloop.learning.adapters import adapt, merge
 from maskloop.learning.clicks import correction, drawn_box, first_click
 from maskloop.learning.losses import divergence, mask_loss, true_iou
@@ -94,16 +95,38 @@ def train(
     samples: Sequence[Sequence[Sample]],
     settings: TrainingSettings,
     *,
+    device: str = "cpu",
     on_progress: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
 ) -> MobileSam:
-    """The model after training; ``model`` itself is changed and of no more use.
+    """The model after training, on the CPU; ``model`` itself is changed and of no more use.
 
     samples: for each photo one or more views of it (mirrored, cut), of which each epoch takes one.
     on_progress: called after each step; what it raises ends the training.
     checkpoint: where the state is kept so that a killed run can go on; removed by whoever takes the result.
+    Raises MaskloopError if the device has too little memory.
     """
-    run = Run(model, teacher, settings, steps=count_steps(samples, settings))
+    try:
+        return _train(
+            Run(model, teacher, settings, count_steps(samples, settings), device), samples, on_progress, checkpoint
+        )
+    except torch.cuda.OutOfMemoryError as error:
+        hint = "Free some of it, or train on the CPU: MASKLOOP_ENGINE=torch-cpu, or openvino."
+        raise MaskloopError("The GPU has too little memory left to train.", hint) from error
+    finally:
+        if device == "cuda":
+            torch.cuda.empty_cache()
+
+
+def device_for(engine: str) -> str:
+    """Where to train if that is the engine asked for: a GPU that is there is used unless another engine is."""
+    return "cuda" if engine in ("auto", "torch-cuda") and torch.cuda.is_available() else "cpu"
+
+
+def _train(
+    run: Run, samples: Sequence[Sequence[Sample]], on_progress: Callable[[Progress], None], checkpoint: Path | None
+) -> MobileSam:
+    settings = run.settings
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoint)
     for number, lessons in enumerate(batches(samples, settings)):
@@ -162,9 +185,11 @@ def prompts(lessons: Sequence[Lesson]) -> int:
 class Run:
     """One training: a model, its optimizer, the average of what is trained, and how far it is."""
 
-    def __init__(self, model: MobileSam, teacher: MobileSam, settings: TrainingSettings, steps: int) -> None:
+    def __init__(
+        self, model: MobileSam, teacher: MobileSam, settings: TrainingSettings, steps: int, device: str = "cpu"
+    ) -> None:
         self.settings, self.steps, self.done = settings, steps, 0
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device)
         self.dtype = precision(settings.precision, self.device)
         if model.single_mask_decoder is None:
             model.single_mask_decoder = deepcopy(model.mask_decoder)
