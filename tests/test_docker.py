@@ -74,6 +74,12 @@ def test_each_queue_has_its_worker_and_the_server_none() -> None:
     assert {server[f"MASKLOOP_{queue.upper()}_WORKERS"] for queue in queues} == {"0"}
 
 
+def test_clicks_come_before_batches_and_those_before_training() -> None:
+    """Niceness doesn't count between containers."""
+    shares = [OURS[name].get("cpu_shares", 1024) for name in ("interactive", "batch", "train")]
+    assert shares == sorted(set(shares), reverse=True)
+
+
 def test_redis_keeps_what_it_was_given() -> None:
     redis = COMPOSE["services"]["redis"]
     assert redis["command"][1:3] == ["--appendonly", "yes"]

@@ -7,8 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from maskloop.dispatch.supervisor import Child, Supervisor
 
+AUTOGROUP = Path("/proc/self/autogroup")
 SLEEP = ["sleep", "1000"]
 STUBBORN = [
     sys.executable,
@@ -45,6 +48,15 @@ def test_stopping_leaves_nothing_behind(until: Callable[..., None]) -> None:
         until(lambda: len(supervisor.pids()) == 2)
         pids = supervisor.pids().values()
     assert not any(alive(pid) for pid in pids)
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="only Linux shares the CPU by session")
+def test_children_share_the_cpu_by_their_niceness(until: Callable[..., None]) -> None:
+    """Linux weighs it between the processes of one autogroup, which each new session gets of its own."""
+    with Supervisor([Child("a", SLEEP)]) as supervisor:
+        until(supervisor.pids)
+        theirs = Path(f"/proc/{supervisor.pids()['a']}/autogroup")
+        assert theirs.read_text() == AUTOGROUP.read_text()
 
 
 def test_a_child_sees_the_environment_it_is_given(tmp_path: Path, until: Callable[..., None]) -> None:

@@ -35,8 +35,9 @@ class Child:
 
 
 class Supervisor:
-    """Each child runs in a session and process group of its own, so that Ctrl-C in a terminal reaches the supervisor
-    alone, which then stops them in peace: SIGTERM, and SIGKILL to what is left of the group after ``grace`` seconds."""
+    """Each child runs in a process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone, which
+    then stops them in peace: SIGTERM, and SIGKILL to what is left of the group after ``grace`` seconds. They stay in
+    the supervisor's session: Linux shares the CPU between sessions first, and niceness counts within one only."""
 
     def __init__(
         self, children: Sequence[Child], *, grace: float = 10.0, on_death: Callable[[int], None] | None = None
@@ -110,7 +111,7 @@ class Supervisor:
                 ["/bin/sh", "-c", GUARD, child.name, *child.command],
                 env={**os.environ, **child.env},
                 stdin=subprocess.PIPE,
-                start_new_session=True,
+                process_group=0,
             )
             self._processes[child.name] = process
             return process
