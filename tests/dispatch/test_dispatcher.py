@@ -193,6 +193,17 @@ def test_a_job_that_runs_past_its_deadline_is_interrupted(
     assert dispatcher.wait(click(dispatcher, "echo", "the worker is free again")) == "the worker is free again"
 
 
+def test_what_a_job_waited_is_taken_from_its_deadline(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, until: Callable[..., None]
+) -> None:
+    start_workers()
+    occupy(dispatcher, redis)
+    ticket = click(dispatcher, "alarm", deadline=20)
+    until(lambda: ticket.remaining() < 19)
+    let_go(redis)
+    assert 0 < dispatcher.wait(ticket) <= 19
+
+
 def test_one_may_wait_less_than_the_deadline(dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers) -> None:
     start_workers()
     ticket = occupy(dispatcher, redis)

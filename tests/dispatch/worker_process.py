@@ -52,6 +52,10 @@ def main(url: str, queue: str, build: str = "quick") -> None:
             threading.Event().wait()
         return payload
 
+    def alarm(_: Any, __: JobContext) -> float:
+        """Seconds until this would be interrupted."""
+        return signal.getitimer(signal.ITIMER_REAL)[0]
+
     def die(_: Any, __: JobContext) -> Any:
         redis.incr("deaths")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -78,7 +82,7 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         if build == "slow":
             while not redis.blpop(["build"], timeout=1):
                 ...
-        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, die, long)
+        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, die, long)
         return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"})
 
     run_worker(redis, QueueName(queue), make)

@@ -240,7 +240,6 @@ def _job(kind: str, payload: Json, queue: JobQueue, due: float | None) -> Job:
         origin=queue.name,
         description=kind,
         status=JobStatus.QUEUED,
-        timeout=-1 if due is None else max(1, ceil(due - time.time())),
         result_ttl=LASTING_RESULT_TTL if due is None else RESULT_TTL,
         failure_ttl=LASTING_RESULT_TTL,
         retry=Retry(RETRIES, enqueue_at_front=True),

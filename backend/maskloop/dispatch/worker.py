@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 from redis import Redis
@@ -179,6 +180,8 @@ class _Worker(SimpleWorker):
     def perform_job(self, job: Job, queue: Queue) -> bool:
         assert isinstance(job, _Job)
         job.run = self._run
+        _, due = job.args
+        job.timeout = -1 if due is None else max(1, ceil(due - time.time()))
         return super().perform_job(job, queue)
 
     def handle_job_success(self, *args: Any, **options: Any) -> None:
