@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq.job import Job
 
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Cancelled, Json, Progress, Replaced, Ticket
@@ -182,6 +183,18 @@ def test_a_job_past_its_deadline_is_not_run(
     dispatcher.wait(first)
     dispatcher.wait(click(dispatcher, "echo", "in time"))
     assert ran(redis) == ["in time"]
+
+
+def test_who_waited_too_long_is_not_told_that_there_is_no_worker(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
+) -> None:
+    start_workers()
+    occupy(dispatcher, redis)
+    late = click(dispatcher, "echo", "late", deadline=1)
+    redis.delete(Job.key_for(late.id))  # as it goes by itself, a moment before the deadline or after
+    with pytest.raises(DeadlineExceeded, match="in time"):
+        dispatcher.wait(late)
+    let_go(redis)
 
 
 def test_a_job_that_runs_past_its_deadline_is_interrupted(

@@ -194,7 +194,7 @@ class Dispatcher:
             raise TimeoutError
         with reaching_redis():
             self._take_out(ticket)
-            if hopeless:
+            if not self._has_worker(ticket.queue):
                 raise _no_worker(ticket.queue, self._redis.get(self._queues[ticket.queue].failure_key))
         raise DeadlineExceeded(
             f"No {ticket.queue} worker had an answer in time.", "Try again; if it lasts, start more workers."
@@ -220,13 +220,11 @@ class Dispatcher:
 
     def _has_hope(self, ticket: Ticket) -> bool:
         """Whether the job still exists and a worker of its queue lives."""
-        workers = self._redis.smembers(self._queues[ticket.queue].workers_key)
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.exists(Job.key_for(ticket.id))
-            for worker in workers:
-                pipe.exists(worker)
-            exists, *alive = pipe.execute()
-        return bool(exists) and any(alive)
+        return bool(self._redis.exists(Job.key_for(ticket.id))) and self._has_worker(ticket.queue)
+
+    def _has_worker(self, queue: QueueName) -> bool:
+        workers: Any = self._redis.smembers(self._queues[queue].workers_key)
+        return bool(workers) and bool(self._redis.exists(*workers))
 
 
 def _job(kind: str, payload: Json, queue: JobQueue, due: float | None) -> Job:
