@@ -13,7 +13,7 @@ from rq.job import Job
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Cancelled, Json, Progress, Replaced, Ticket
 from maskloop.dispatch.overview import overview
-from maskloop.dispatch.queues import QueueName, connect
+from maskloop.dispatch.queues import JobQueue, QueueName, connect
 from maskloop.dispatch.supervisor import Supervisor
 from maskloop.errors import (
     BadRequest,
@@ -167,6 +167,15 @@ def test_a_joined_job_is_done_once(dispatcher: Dispatcher, redis: Redis, start_w
     assert again.id != first.id
     assert dispatcher.wait(again) == "task 1"
     assert ran(redis) == ["task 1", "task 1"]
+
+
+@pytest.mark.parametrize("deadline", [20.0, None])
+def test_which_job_has_a_key_is_forgotten_in_time(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, deadline: float | None
+) -> None:
+    start_workers()
+    dispatcher.submit("echo", 1, queue=CLICKS, deadline=deadline, key="task 1", on_same_key="join")
+    assert redis.ttl(JobQueue(CLICKS, redis).latest_key("task 1")) > 0  # type: ignore[operator]
 
 
 def test_a_job_past_its_deadline_is_not_run(

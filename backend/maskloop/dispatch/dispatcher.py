@@ -81,11 +81,9 @@ if most >= 0 and waiting >= most then return {'full', tostring(waiting)} end
 redis.call('HSET', job, unpack(ARGV, 8))
 redis.call('SADD', 'rq:queues', queue)
 redis.call(ARGV[7], queue, id)
-if on_same_key ~= '' then redis.call('SET', latest, id) end
-if ttl > 0 then
-  redis.call('EXPIRE', job, ttl)
-  if on_same_key ~= '' then redis.call('EXPIRE', latest, ttl) end
-end
+local week = 7 * 24 * 3600
+if on_same_key ~= '' then redis.call('SET', latest, id, 'EX', ttl > 0 and ttl or week) end
+if ttl > 0 then redis.call('EXPIRE', job, ttl) end
 return {'queued', id}
 """
 
