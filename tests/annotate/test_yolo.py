@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
 from maskloop.annotate import yolo
+from maskloop.annotate.formats import Photos, Yolo
+from maskloop.annotate.output import open_output
 from maskloop.annotate.values import Annotated, Segment, Source
 from maskloop.geometry import masks, polygons
 from maskloop.sam.values import ImageSize, Mask
@@ -80,6 +84,18 @@ def test_every_photo_has_a_label_file_of_its_own(
     make_photo: MakePhoto, names: list[str], images: list[str], labels: list[str]
 ) -> None:
     assert list(yolo.files(make_photo(name) for name in names)) == list(zip(images, labels, strict=True))
+
+
+@pytest.mark.parametrize(("place", "photos"), [("{}", "copy"), ("file://{}", "auto")])
+def test_a_copied_photo_is_the_one_that_its_labels_are_of(
+    make_photo: MakePhoto, tmp_path: Path, place: str, photos: Photos
+) -> None:
+    source = Source(str(tmp_path / "photo.jpg"), "a.jpg")
+    output = open_output(place.format(tmp_path / "out"))
+    for content in (b"yesterday's", b"today's"):
+        Path(source.reference).write_bytes(content)
+        Yolo(["object"], photos=photos).write(output, [replace(make_photo(), source=source)])
+        assert (tmp_path / "out" / "images" / "a.jpg").read_bytes() == content
 
 
 @pytest.mark.parametrize("label", ["cat", "naïve ☃: #1 'x' \"y\"", "no", "1", "a\nb"])

@@ -15,7 +15,6 @@ from maskloop.annotate.values import Annotated
 
 Photos = Literal["auto", "link", "copy", "none"]
 """How a YOLO folder gets its photos; ``auto`` links where both are on this machine, and copies elsewhere."""
-NO_LIMIT = 1 << 62
 
 
 class Format(Protocol):
@@ -60,8 +59,8 @@ class Yolo:
         how = ("link" if here else "copy") if self.photos == "auto" else self.photos
         if how == "link" and isinstance(output, LocalOutput):
             output.link(name, Path(reference))
-        elif how == "copy" and not output.exists(name):
-            output.write(name, [read(reference, NO_LIMIT)])
+        elif how == "copy":
+            output.write(name, [read(reference)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,6 @@ class Output(ABC):
         """Find out now, and not hours later, that the folder can't be written."""
 
     @abstractmethod
-    def exists(self, name: str) -> bool: ...
-
-    @abstractmethod
     def write(self, name: str, content: Iterable[bytes]) -> None:
         """One file, whole or not at all; it replaces one of that name."""
 
@@ -51,9 +48,6 @@ class LocalOutput(Output):
         with self._failures(PROBE):
             self._part(PROBE).touch()
             self._part(PROBE).unlink()
-
-    def exists(self, name: str) -> bool:
-        return (self.folder / name).exists()
 
     def write(self, name: str, content: Iterable[bytes]) -> None:
         with self._failures(name):
@@ -103,9 +97,6 @@ class RemoteOutput(Output):
         self._put(PROBE, os.devnull)
         with suppress(Exception):  # an empty file left behind is no reason to stop
             self._fs.rm_file(f"{self._root}/{PROBE}")
-
-    def exists(self, name: str) -> bool:
-        return bool(self._fs.exists(f"{self._root}/{name}"))
 
     def write(self, name: str, content: Iterable[bytes]) -> None:
         with tempfile.NamedTemporaryFile() as file:

@@ -74,21 +74,22 @@ def stamped(photo: Source) -> Source:
     return replace(photo, stamp=f"{found.st_size}-{found.st_mtime_ns}")
 
 
-def read(reference: str, limit: int) -> bytes:
+def read(reference: str, limit: int | None = None) -> bytes:
     """The bytes of one photo. Raises :class:`ImageUnavailable`, or :class:`ImageUnreadable` over ``limit`` bytes."""
+    most = -1 if limit is None else limit + 1
     try:
         if is_url(reference):
             fs, path = open_fs(reference)
             with fs.open(path, "rb") as file:
-                content: bytes = file.read(limit + 1)
+                content: bytes = file.read(most)
         else:
             with Path(reference).open("rb") as file:
-                content = file.read(limit + 1)
+                content = file.read(most)
     except FileNotFoundError as error:
         raise ImageUnavailable("There is no such file any more.") from error
     except Exception as error:  # fsspec's file systems raise whatever their clients raise
         raise ImageUnavailable(f"It can't be read: {say(error)}.") from error
-    if len(content) > limit:
+    if limit is not None and len(content) > limit:
         raise ImageUnreadable(f"The file has more than {limit:,} bytes.", "MASKLOOP_MAX_IMAGE_BYTES sets the limit.")
     return content
 
