@@ -108,6 +108,13 @@ def test_checking_a_remote_folder_leaves_nothing_there(flaky: type[Flaky]) -> No
     assert fsspec.filesystem("flaky").find("/bucket") == []
 
 
+def test_a_folder_of_this_machine_can_be_named_by_its_url(tmp_path: Path) -> None:
+    output = open_output(f"file://{tmp_path}/out")
+    output.check()
+    output.write("a.json", [b"whole"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.json"]
+
+
 def test_a_misspelt_bucket_is_not_made(flaky: type[Flaky]) -> None:
     with pytest.raises(AnnotateError, match="there is no /buckte"):
         open_output("flaky://buckte/out").check()

@@ -94,7 +94,7 @@ class RemoteOutput(Output):
         self._made: set[str] = set()
 
     def check(self) -> None:
-        self._put(PROBE, os.devnull)
+        self.write(PROBE, [])
         with suppress(Exception):  # an empty file left behind is no reason to stop
             self._fs.rm_file(f"{self._root}/{PROBE}")
 
