@@ -27,7 +27,7 @@ def threads_as_before() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fp32_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a CPU without bf16: nothing to compare with PyTorch's answers, which takes seconds."""
+    """As on a CPU without bf16: there is less to compare with PyTorch's answers, which takes seconds."""
     monkeypatch.setattr(choose, "has_bf16", lambda: False)
 
 
@@ -85,9 +85,9 @@ def test_a_file_that_is_no_weights_is_an_error_not_a_reason(tmp_path: Path) -> N
 class Drifting(TorchEngine):
     """Fast, and wrong by ``drift``."""
 
-    def __init__(self, model: MobileSam, drift: float) -> None:
+    def __init__(self, model: MobileSam, drift: float, name: str = "drifting-fp32") -> None:
         super().__init__(model)
-        self.name = "drifting-bf16"
+        self.name = name
         self.drift = drift
 
     def run_encoder(self, squares: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ class Drifting(TorchEngine):
         return features + noise.astype(np.float16)
 
 
-@pytest.mark.parametrize(("drift", "chosen"), [(0.02, "drifting-bf16"), (0.2, "torch-cpu-fp32")])
+@pytest.mark.parametrize(("drift", "chosen"), [(0.02, "drifting-fp32"), (0.2, "torch-cpu-fp32")])
 def test_an_engine_that_answers_otherwise_than_torch_is_passed_over(
     random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drift: float, chosen: str
 ) -> None:
@@ -106,6 +106,48 @@ def test_an_engine_that_answers_otherwise_than_torch_is_passed_over(
         assert engine.name == chosen
         assert ("differ" in engine.note) == (chosen == "torch-cpu-fp32")
         monkeypatch.setattr("maskloop.engines.gate.relative_error", None)
+
+
+class Gpu:
+    """A GPU of this model that isn't there: its engine runs on the CPU, wrong by ``drift``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.model, self.drift, self.full = "A", 0.0, False
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: self.model)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(choose, "torch_on_cuda", self.engine)
+
+    def engine(self, model: MobileSam, precision: str) -> NetworkEngine:
+        engine = Drifting(model, self.drift, f"torch-cuda-{precision}")
+        if self.full:
+            engine.run_encoder = self.no_room  # type: ignore[method-assign]
+        return engine
+
+    def no_room(self, _: np.ndarray) -> np.ndarray:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    return Gpu(monkeypatch)
+
+
+@pytest.mark.usefixtures("without_openvino")
+def test_a_gpu_without_room_for_a_photo_is_passed_over_in_any_precision(
+    random_weights: Path, tmp_path: Path, gpu: Gpu
+) -> None:
+    assert choose_engine(random_weights, threads=1, cache_dir=tmp_path).name == "torch-cuda-bf16"
+    gpu.full = True
+    engine = choose_engine(random_weights, threads=1, cache_dir=tmp_path)
+    assert engine.name == "torch-cpu-fp32"
+    assert "out of memory" in engine.note
+
+
+@pytest.mark.usefixtures("without_openvino")
+def test_each_model_of_gpu_is_compared(random_weights: Path, tmp_path: Path, gpu: Gpu) -> None:
+    assert choose_engine(random_weights, threads=1, cache_dir=tmp_path).name == "torch-cuda-bf16"
+    gpu.model, gpu.drift = "B", 0.2
+    assert "differ" in choose_engine(random_weights, threads=1, cache_dir=tmp_path).note
 
 
 def test_a_decoder_trained_further_keeps_the_embeddings(random_weights: Path, tmp_path: Path) -> None:

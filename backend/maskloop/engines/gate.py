@@ -30,16 +30,21 @@ class Inaccurate(Exception):
 def check(engine: Engine, make_reference: Callable[[], Engine], weights: str, record_dir: Path | None) -> None:
     """Raise Inaccurate unless ``engine`` gives, within LIMIT, what the reference gives.
 
-    The outcome is recorded in ``record_dir`` for the engine, the ``weights`` (a hash of all) and this kind of CPU, and
-    the comparison, about two seconds, is made once.
+    The outcome is recorded in ``record_dir`` for the engine, the ``weights`` (a hash of all) and this kind of CPU or
+    GPU, and the comparison, about two seconds, is made once. A GPU has to encode each time: another program may have
+    taken its memory since. Raises what the engine raises.
     """
-    key = f"{engine.name} {engine.identity} {weights} {torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
+    on_gpu = "cuda" in engine.name
+    processor = torch.cuda.get_device_name() if on_gpu else torch.backends.cpu.get_cpu_capability()
+    key = f"{engine.name} {engine.identity} {weights} {torch.__version__} {processor}"
     record = record_dir and record_dir / f"accuracy-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     error = read(record)
     if error is None:
         error = relative_error(engine, make_reference())
         if record:
             write(record, error)
+    elif on_gpu:
+        engine.encode([probe()])
     if not error <= LIMIT:
         raise Inaccurate(f"its answers differ from PyTorch's in fp32 by {error:.0%}")
 
