@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from maskloop.sam.values import LOOKS_LENGTH
 from maskloop.settings import Settings
 
 APP = Path(__file__).with_name("stub_app.py")
+Workers = Callable[..., None]
 FEW = ("--points-per-side", "2")
 COLOURS = [(r, g, b) for r in (0, 120, 240) for g in (0, 120, 240) for b in (0, 120, 240)]
 
@@ -227,24 +229,60 @@ def test_ctrl_c_finishes_the_photos_under_way_and_keeps_them(
     assert len(file_names(tmp_path / "out" / "annotations.json")) == 5
 
 
+@pytest.fixture
+def start_cluster(tmp_path: Path, redis: Redis, redis_server: str, until: Callable[..., None]) -> Iterator[Workers]:
+    """``start_cluster(count, NAME="value")`` starts batch workers with that in their environment."""
+    with ExitStack() as stack:
+
+        def start(count: int, **env: str) -> None:
+            command = [sys.executable, APP, "--worker", redis_server]
+            for _ in range(count):
+                worker = stack.enter_context(subprocess.Popen(command, env=environment(tmp_path, **env)))
+                stack.callback(worker.kill)
+            until(lambda: len(overview(redis)[QueueName.BATCH].workers) == count, timeout=100)
+
+        yield start
+
+
+@pytest.mark.parametrize("where", ["processes", "cluster"])
+def test_a_second_ctrl_c_waits_for_nothing(
+    tmp_path: Path,
+    photos: Path,
+    gate: Callable[[int], None],
+    until: Callable[..., None],
+    redis_server: str,
+    start_cluster: Workers,
+    where: str,
+) -> None:
+    gated = {"ANNOTATE_GATE": str(tmp_path / "gate")}
+    if where == "cluster":
+        start_cluster(1, **gated)
+    there = ["--redis-url", redis_server] if where == "cluster" else ["--processes", "1"]
+    line = [sys.executable, APP, "photos", "--out", "out", "--format", "coco", *there, *FEW]
+    run = subprocess.Popen(line, cwd=tmp_path, env=environment(tmp_path, **gated), stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "out" / ".journal"
+    gate(1)
+    until(lambda: journal.exists() and len(journal.read_text().splitlines()) == 2, timeout=100)
+    workers = children(run.pid)
+    run.send_signal(signal.SIGINT)
+    assert run.stderr
+    assert any("Ctrl-C again" in line for line in run.stderr)
+    run.send_signal(signal.SIGINT)
+    try:
+        assert run.wait(20) == 130
+    finally:
+        run.kill()
+        run.stderr.close()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    assert len(journal.read_text().splitlines()) == 2
+
+
 def test_with_redis_the_workers_of_the_cluster_do_the_work(
-    tmp_path: Path, photos: Path, redis: Redis, redis_server: str, until: Callable[..., None]
+    tmp_path: Path, photos: Path, redis_server: str, start_cluster: Workers
 ) -> None:
     log = tmp_path / "log"
-    workers = [
-        subprocess.Popen(
-            [sys.executable, APP, "--worker", redis_server], env=environment(tmp_path, ANNOTATE_LOG=str(log))
-        )
-        for _ in range(2)
-    ]
-    try:
-        until(lambda: len(overview(redis)[QueueName.BATCH].workers) == 2, timeout=100)
-        ran = annotate(tmp_path, "photos", "--out", "c.json", "--format", "coco", "--redis-url", redis_server)
-    finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.wait()
+    start_cluster(2, ANNOTATE_LOG=str(log))
+    ran = annotate(tmp_path, "photos", "--out", "c.json", "--format", "coco", "--redis-url", redis_server)
     assert ran.returncode == 0, ran.stderr
     assert len(file_names(tmp_path / "c.json")) == 5
     assert sorted(encoded(log).values()) == [1] * 5

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from hashlib import sha256
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from maskloop.annotate.work import KIND, Job
@@ -40,12 +40,12 @@ class Pool(Protocol):
         ...
 
     def close(self) -> None:
-        """Waits for the jobs under way; those that are not begun never are."""
+        """Gives up the jobs under way; those that are not begun never are."""
         ...
 
 
 class InProcess:
-    """One job at a time, in a thread of this process."""
+    """One job at a time, in a thread of this process, which goes on to the end of its job when the pool is closed."""
 
     slots = 1
 
@@ -67,6 +67,7 @@ class Processes:
         self.slots = count + 1
         self._count = count
         self._make, self._settings = make, settings
+        self._lifeline, self._end = multiprocessing.Pipe(duplex=False)
         self._executor = self._start()
 
     def submit(self, job: Job) -> Future[Answer]:
@@ -78,10 +79,12 @@ class Processes:
             return self._executor.submit(_do, self._make, self._settings, job.to_json())
 
     def close(self) -> None:
+        self._end.close()
         self._executor.shutdown(cancel_futures=True)
+        self._lifeline.close()
 
     def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"), _live_as_long_as_the_parent)
+        return ProcessPoolExecutor(self._count, multiprocessing.get_context("spawn"), _live_by, (self._lifeline,))
 
 
 class Cluster:
@@ -108,7 +111,7 @@ class Cluster:
         ticket = self._enqueue(payload)
         self._tickets.add(ticket)
         try:
-            answer: Answer = self._dispatcher.wait(ticket)
+            answer: Answer = self._dispatcher.wait(ticket, stop=self._closing)
             return answer
         finally:
             self._tickets.discard(ticket)
@@ -134,14 +137,12 @@ def _do(make: MakeWorker, settings: Settings, payload: dict[str, Any]) -> Answer
     return _worker(make, settings)(payload)
 
 
-def _live_as_long_as_the_parent() -> None:
-    """Ctrl-C is for the parent, which lets the jobs under way end; its death ends this process too."""
+def _live_by(lifeline: Connection) -> None:
+    """Ctrl-C is for the parent. Once that closes its end of the lifeline, or dies, this process ends, job or no job."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
 
     def follow() -> None:
-        wait([parent.sentinel])
+        wait([lifeline])
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()

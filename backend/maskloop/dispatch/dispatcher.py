@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from math import ceil, inf
+from threading import Event
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -158,18 +159,18 @@ class Dispatcher:
             raise _no_worker(queue, detail)
         return Ticket(detail.decode(), queue, due)
 
-    def wait(self, ticket: Ticket, *, timeout: float | None = None) -> Json:
+    def wait(self, ticket: Ticket, *, timeout: float | None = None, stop: Event | None = None) -> Json:
         """Blocks until the job has ended; returns its result or raises its error.
 
-        Raises DeadlineExceeded at the ticket's deadline, the builtin TimeoutError after ``timeout`` seconds if that
-        is sooner, and QueueUnavailable if nobody is left to do the job. A restart of Redis or of workers is waited
-        out.
+        Raises DeadlineExceeded at the ticket's deadline, the builtin TimeoutError after ``timeout`` seconds or soon
+        after ``stop`` is set if that is sooner, and QueueUnavailable if nobody is left to do the job. A restart of
+        Redis or of workers is waited out.
         """
         end = inf if timeout is None else time.monotonic() + timeout
         key, seen = _results_key(ticket.id), "0-0"
         hopeless = 0
         trouble: RedisError | None = None
-        while (left := min(ticket.remaining(), end - time.monotonic())) > 0:
+        while (left := min(ticket.remaining(), end - time.monotonic())) > 0 and not (stop and stop.is_set()):
             try:
                 reply: Any = self._redis.xread({key: seen}, block=ceil(min(left, LOOK) * 1000))
                 for entry, fields in (entry for _, entries in reply for entry in entries):
