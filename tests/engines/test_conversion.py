@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +91,29 @@ def test_a_crash_while_writing_leaves_nothing_that_would_be_read(
         kept(tmp_path, "encoder", "key", doubling)
     monkeypatch.undo()
     assert not list(tmp_path.iterdir())
+
+
+def test_those_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "KEPT", 2)
+    for key in ("first", "second"):
+        kept(tmp_path, "encoder", key, doubling)
+    for folder in tmp_path.iterdir():
+        os.utime(folder, (0, 0))
+    kept(tmp_path, "encoder", "first", no_conversion)
+    kept(tmp_path, "encoder", "third", doubling)
+    for key in ("first", "third"):
+        kept(tmp_path, "encoder", key, no_conversion)
+    with pytest.raises(AssertionError, match="converted again"):
+        kept(tmp_path, "encoder", "second", no_conversion)
+
+
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    for name, age in (("killed", 2 * conversion.ABANDONED), ("at work", 0.0)):
+        part = tmp_path / f".encoder-0.{name}.part"
+        part.mkdir()
+        os.utime(part, (time.time() - age,) * 2)
+    kept(tmp_path, "encoder", "key", doubling)
+    assert [part.name for part in tmp_path.glob(".*")] == [".encoder-0.at work.part"]
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 A converted half is kept in a folder named by the hash of its weights, of OpenVINO's version and of the code that it
 came from. Encoder and decoder are kept apart: a decoder trained further finds the encoder that is there. The folder
 gets its name when everything in it is on the disk, and a checksum is compared before it is read: what a crash, a full
-disk or another version left behind is made again.
+disk or another version left behind is made again. Those used last stay.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import logging
 import os
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -30,6 +32,11 @@ from maskloop.sam.network import MobileSam, weights_hash
 from maskloop.sam.preprocess import SQUARE
 from maskloop.sam.prompt_encoder import PromptEncoder
 from maskloop.sam.values import EMBEDDING_SHAPE
+
+KEPT = 24
+"""Converted halves, some 20 MB each: enough for all versions that a worker holds."""
+ABANDONED = 3600.0
+"""Seconds after which nobody writes a half any more."""
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +104,7 @@ def kept(cache_dir: Path | None, name: str, key: str, convert: Callable[[], open
         model = convert()
         try:
             write(model, folder)
+            tidy(cache_dir)
         except (OSError, RuntimeError) as error:
             log.warning("The converted %s can't be kept in %s, and is made anew at each start: %s", name, folder, error)
     return model
@@ -114,7 +122,11 @@ def read(folder: Path) -> openvino.Model | None:
         whole = (folder / "sha256").read_text() == checksum(folder)
     except OSError:
         return None
-    return openvino.Core().read_model(folder / "model.xml") if whole else None
+    if not whole:
+        return None
+    with suppress(OSError):
+        os.utime(folder)  # used last now, for `tidy`
+    return openvino.Core().read_model(folder / "model.xml")
 
 
 def write(model: openvino.Model, folder: Path) -> None:
@@ -133,6 +145,16 @@ def write(model: openvino.Model, folder: Path) -> None:
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def tidy(cache_dir: Path) -> None:
+    """Remove all but the KEPT folders used last, and what crashes left half-written."""
+    changed = {folder: folder.stat().st_mtime for folder in cache_dir.iterdir() if folder.is_dir()}
+    parts = {folder for folder in changed if folder.suffix == ".part"}
+    used = sorted(changed.keys() - parts, key=changed.__getitem__, reverse=True)
+    abandoned = [part for part in parts if changed[part] < time.time() - ABANDONED]
+    for folder in [*used[KEPT:], *abandoned]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def checksum(folder: Path) -> str:
