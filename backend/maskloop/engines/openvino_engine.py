@@ -28,12 +28,6 @@ WARM_POINTS = ((True, 2), (False, 2), (False, 3), (False, 4))
 clicks."""
 
 
-def best_precision() -> Precision:
-    """bf16 where the CPU computes in it, else fp32."""
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if "BF16" in capabilities else "fp32"
-
-
 class OpenVinoEngine(NetworkEngine):
     """cache_dir: where converted networks are kept. like: an engine whose encoder is taken if it is the same, in place
     of a third of a gigabyte and two seconds."""
