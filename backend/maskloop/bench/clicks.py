@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +30,8 @@ OTHERS = 400
 """Number of the first place where one of many users clicks."""
 START_LIMIT = 120.0
 """Seconds in which a server must be ready, its model loaded."""
+STOP_LIMIT = 30.0
+"""Seconds in which it must have ended before it is killed."""
 
 
 class QuietFiles(SimpleHTTPRequestHandler):
@@ -77,8 +78,11 @@ def serving(label_studio: str, data_dir: Path, *, workers: int = 1, engine: str 
         try:
             yield Clicker(f"http://127.0.0.1:{port}", process, log, workers)
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.terminate()
+            try:
+                process.wait(STOP_LIMIT)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def free_port() -> int:
