@@ -139,3 +139,12 @@ def test_a_photo_that_breaks_the_engine_is_skipped_and_those_encoded_with_it_are
     answers = annotate(*tasks, worker=Worker(Picky(), 1 << 20, 100_000, "v1"))
     assert [isinstance(answer, Annotated) for answer in answers] == [True, False, True]
     assert "thirteen" in str(answers[1])
+
+
+def test_a_lost_gpu_is_no_reason_to_skip_a_photo(tmp_path: Path) -> None:
+    class Lost(StubEngine):
+        def encode(self, images: object) -> list[Embedding]:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        annotate(Task(save(tmp_path / "a.png")), worker=Worker(Lost(), 1 << 20, 100_000, "v1"))

@@ -96,6 +96,15 @@ def test_a_job_that_kills_its_worker_is_tried_twice_and_no_more(
     assert redis.get("deaths") == b"2"
 
 
+def test_a_worker_that_can_do_no_job_any_more_makes_way_for_another(
+    dispatcher: Dispatcher, start_workers: StartWorkers
+) -> None:
+    supervisor = start_workers()
+    ticket = dispatcher.submit("lose_gpu", "photo", queue=CLICKS, deadline=60)
+    assert dispatcher.wait(ticket) == "photo"
+    assert supervisor.deaths == 1
+
+
 def test_a_job_whose_worker_died_before_beginning_it_is_not_lost(
     dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
 ) -> None:

@@ -12,6 +12,7 @@ from maskloop.dispatch.context import Interrupted, JobContext
 from maskloop.dispatch.executor import Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.worker import run_worker
+from maskloop.engines.runtime import gpu_is_lost
 from maskloop.errors import ImageRefused, WeightsError
 
 
@@ -56,6 +57,11 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         """Seconds until this would be interrupted."""
         return signal.getitimer(signal.ITIMER_REAL)[0]
 
+    def lose_gpu(payload: Any, _: JobContext) -> Any:
+        if redis.incr("tries") == 1:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return payload
+
     def die(_: Any, __: JobContext) -> Any:
         redis.incr("deaths")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -82,8 +88,8 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         if build == "slow":
             while not redis.blpop(["build"], timeout=1):
                 ...
-        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, die, long)
-        return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"})
+        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, lose_gpu, die, long)
+        return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"}, gpu_is_lost)
 
     run_worker(redis, QueueName(queue), make)
 

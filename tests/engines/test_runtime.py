@@ -1,4 +1,4 @@
-"""The allocator really keeps memory: seen in page faults, in a process of its own."""
+"""The allocator really keeps memory: seen in page faults, in a process of its own. And what ends with a GPU."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from maskloop.engines.runtime import available_threads
+from maskloop.engines.runtime import available_threads, gpu_is_lost
 
 SCRIPT = """
 import resource, sys
@@ -46,3 +47,16 @@ def test_threads_are_the_cores_that_the_process_may_use() -> None:
     finally:
         os.sched_setaffinity(0, cores)
     assert available_threads() == len(cores)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ..."), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 98.00 MiB."), False),
+        (RuntimeError("shapes differ"), False),
+        (ValueError("CUDA error"), False),
+    ],
+)
+def test_a_gpu_is_lost_with_its_context_and_not_for_lack_of_memory(error: Exception, lost: bool) -> None:
+    assert gpu_is_lost(error) == lost

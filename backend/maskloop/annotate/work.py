@@ -17,6 +17,7 @@ from maskloop.annotate.detections import Detection
 from maskloop.annotate.sources import read
 from maskloop.annotate.values import Segment
 from maskloop.engines.base import Engine
+from maskloop.engines.runtime import gpu_is_lost
 from maskloop.errors import MaskloopError
 from maskloop.images.decode import decode
 from maskloop.learning.calibration import UNKNOWN, Calibration, Chances
@@ -207,11 +208,14 @@ def _clipped(detection: Detection, size: ImageSize) -> NDArray[np.float32] | Non
 
 
 def _or_reason(do: Callable[[], Result]) -> Result | str:
-    """What ``do`` returns, or in words why it can't. A fault of ours is one photo's reason too, and logged."""
+    """What ``do`` returns, or in words why it can't. A fault of ours is one photo's reason too, and logged; a lost GPU
+    would be the reason of all."""
     try:
         return do()
     except MaskloopError as error:
         return str(error)
     except Exception as error:
+        if gpu_is_lost(error):
+            raise
         log.exception("a photo can't be annotated")
         return f"{type(error).__name__}: {error}"

@@ -16,7 +16,7 @@ from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.executor import Handler, Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.engines.base import Engine
-from maskloop.engines.runtime import available_threads
+from maskloop.engines.runtime import available_threads, gpu_is_lost
 from maskloop.errors import MaskloopError
 from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.inference import Segmenter
@@ -71,7 +71,7 @@ def build_service(queue: QueueName, settings: Settings) -> Service:
     if queue is not QueueName.TRAIN:
         models.engine()
         threading.Thread(target=models.keep_up, args=[threading.Event()], name="models", daemon=True).start()
-    return Service(HANDLERS[queue](settings, models), models.report)
+    return Service(HANDLERS[queue](settings, models), models.report, gpu_is_lost)
 
 
 def click_handlers(settings: Settings, models: Models) -> dict[str, Handler]:

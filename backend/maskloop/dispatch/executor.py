@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections import defaultdict
@@ -24,10 +25,14 @@ Handler = Callable[[Json, JobContext], Json]
 
 @dataclass(frozen=True)
 class Service:
-    """What a worker offers: a handler for each kind of job, and facts about itself to publish each second."""
+    """What a worker offers: a handler for each kind of job, and facts about itself to publish each second.
+
+    is_fatal: of an error after which this process can do no job any more.
+    """
 
     handlers: Mapping[str, Handler]
     report: Callable[[], dict[str, Json]] = dict
+    is_fatal: Callable[[Exception], bool] = lambda _: False
 
 
 @dataclass
@@ -62,6 +67,8 @@ class Executor:
             log.warning("job=%s kind=%s %s", context.job_id, kind, error)
         except Exception as error:
             log.exception("job=%s kind=%s failed", context.job_id, kind)
+            if self.service.is_fatal(error):
+                os._exit(1)  # at once, as if killed: the job goes to another worker
             outcome = Serializer.dumps(pack_error(unexpected(error, context.job_id)))
             verdict = "internal"
         seconds = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""The process that an engine runs in: its cores and its memory allocator."""
+"""The process that an engine runs in: its cores, its memory allocator, its hold on a GPU."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ def keep_memory() -> bool:
         return False
     settings = {M_MMAP_THRESHOLD: 1 << 30, M_TRIM_THRESHOLD: (1 << 31) - 1, M_TOP_PAD: 256 << 20}
     return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())
+
+
+def gpu_is_lost(error: Exception) -> bool:
+    """Whether, after this error of PyTorch's, the process can't use the GPU any more. Too little memory is none."""
+    return isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
