@@ -40,9 +40,11 @@ class LabelStudio:
         self.seconds = seconds
         self.issued = 0
         self.seen: list[tuple[str, str | None]] = []
+        self.limits: list[object] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.seen.append((str(request.url), request.headers.get("Authorization")))
+        self.limits.append(request.extensions.get("timeout"))
         if request.url.path.endswith("/api/token/refresh"):
             if json.loads(request.content) != {"refresh": PERSONAL}:
                 return httpx.Response(401, json={"detail": "Token is invalid or expired"})
@@ -113,6 +115,13 @@ def test_an_access_token_about_to_end_is_renewed_before_it_is_sent(
     one.get(f"{HOME}/a")
     one.get(f"{HOME}/b")
     assert label_studio.issued == 2
+
+
+def test_the_exchange_may_take_no_longer_than_the_request(
+    client: Callable[[str], httpx.Client], label_studio: LabelStudio
+) -> None:
+    client(PERSONAL).get(f"{HOME}/a", timeout=7)
+    assert label_studio.limits == [httpx.Timeout(7).as_dict()] * 2
 
 
 async def read_async(label_studio: LabelStudio) -> int:

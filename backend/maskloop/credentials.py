@@ -46,11 +46,11 @@ class LabelStudioAuth(httpx.Auth):
             yield request
             return
         if self._personal and not self._valid():
-            self._keep((yield self._refresh_request()))
+            self._keep((yield self._refresh_request(request)))
         self._sign(request)
         response = yield request
         if response.status_code == 401 and self._personal:
-            self._keep((yield self._refresh_request()))
+            self._keep((yield self._refresh_request(request)))
             self._sign(request)
             yield request
 
@@ -89,9 +89,11 @@ class LabelStudioAuth(httpx.Auth):
         else:
             request.headers["Authorization"] = f"Token {self._token}"
 
-    def _refresh_request(self) -> httpx.Request:
+    def _refresh_request(self, request: httpx.Request) -> httpx.Request:
+        """With the time limits of ``request``; by itself, it would have none."""
+        limits = {name: value for name, value in request.extensions.items() if name == "timeout"}
         url = self._base.copy_with(path=self._base.path.rstrip("/") + REFRESH_PATH)
-        return httpx.Request("POST", url, json={"refresh": self._token})
+        return httpx.Request("POST", url, json={"refresh": self._token}, extensions=limits)
 
     def _keep(self, response: httpx.Response) -> None:
         if response.status_code in (400, 401, 403):
