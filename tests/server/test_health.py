@@ -11,6 +11,7 @@ from maskloop.dispatch.overview import QueueState, WorkerState
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import QueueUnavailable, WeightsError
 from maskloop.server.health import Look, Overview, health
+from maskloop.server.page import page
 
 Serve = Callable[..., httpx.Client]
 
@@ -88,12 +89,30 @@ def test_a_redis_that_hangs_does_not_keep_health_waiting(serve: Serve, until: Ca
     gate.set()
 
 
+def test_what_keeps_predictions_from_being_delivered_is_a_problem() -> None:
+    look = Look(all_well(), {"trouble": "Label Studio answers 401."})
+    assert health(look, {None: "v"})["problems"] == ["Label Studio answers 401."]
+
+
+def test_the_page_tells_how_far_batches_are_and_what_failed_last() -> None:
+    batches = {
+        "projects": {"7": {"waiting": 300, "ready": 90, "answered": 0, "delivered": 2, "failed": 41}},
+        "failures": [{"project": 7, "task": 5, "reason": "There is no image at <host> (404).", "at": 1.0}],
+    }
+    told = page(health(Look(all_well(), batches), {None: "v"}))
+    assert "Predictions, project 7" in told
+    assert "300 waiting, 90 ready, 0 answered, 2 delivered, 41 failed" in told
+    assert "Project 7, task 5" in told
+    assert "There is no image at &lt;host&gt; (404)." in told
+    assert "failures" not in page(health(Look(all_well()), {None: "v"}))
+
+
 def test_a_person_gets_a_page(serve: Serve) -> None:
     def odd() -> Overview:
         return {**all_well(), QueueName.TRAIN: QueueState(0, 0, (), WeightsError("<script>"))}
 
-    page = serve(overview=odd).get("/")
-    assert page.headers["content-type"].startswith("text/html")
-    assert "openvino-cpu-bf16" in page.text
-    assert "<script>" not in page.text
-    assert "&lt;script&gt;" in page.text
+    answer = serve(overview=odd).get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "openvino-cpu-bf16" in answer.text
+    assert "<script>" not in answer.text
+    assert "&lt;script&gt;" in answer.text

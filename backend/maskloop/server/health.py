@@ -81,6 +81,8 @@ def _problems(look: Look) -> Iterator[str]:
             yield f"{name}: {queue.failure}"
         elif name is QueueName.INTERACTIVE and not queue.workers:
             yield "interactive: no worker is running, so clicks are not answered."
+    if trouble := look.batches.get("trouble"):
+        yield trouble
     yield from look.batches.get("not_shown", {}).values()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from string import Template
 from typing import Any
@@ -22,6 +23,7 @@ th { text-align: left; font-weight: 500; padding-right: 2rem; vertical-align: to
 <p>An ML backend for Label Studio. Connect it there with this address, under Settings, Model.</p>
 <table>$rows</table>
 $problems
+$failures
 """)
 
 
@@ -39,8 +41,20 @@ def page(health: dict[str, Any]) -> str:
             f"Queue, {name}": ", ".join(f"{count} {state}" for state, count in queue.items())
             for name, queue in health["queues"].items()
         },
+        **{
+            f"Predictions, project {project}": ", ".join(f"{count} {state}" for state, count in tally.items())
+            for project, tally in health["batches"].get("projects", {}).items()
+        },
+    }
+    failures = {
+        f"Project {one['project']}, task {one['task']}": one["reason"] for one in health["batches"].get("failures", ())
     }
     return PAGE.substitute(
-        rows="".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items()),
+        rows=_rows(facts),
         problems="".join(f'<p class="problem">{escape(problem)}</p>' for problem in health["problems"]),
+        failures=f"<h2>The last failures</h2><table>{_rows(failures)}</table>" if failures else "",
     )
+
+
+def _rows(facts: Mapping[str, object]) -> str:
+    return "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items())
