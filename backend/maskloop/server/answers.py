@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -40,10 +41,17 @@ def error_answer(error: MaskloopError) -> Response:
     return answer(content, STATUS.get(error.code, 500), headers)
 
 
+async def read_json(request: Request) -> bytes:
+    """The body, which has to be sent as JSON: what a browser lets any web page send to any server is not."""
+    if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "Send the header Content-Type: application/json.")
+    return await request.body()
+
+
 async def read_body(request: Request) -> dict[str, Any]:
     """The body, which has to be a JSON object. Raises BadRequest."""
     try:
-        body = orjson.loads(await request.body())
+        body = orjson.loads(await read_json(request))
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(body, dict):
