@@ -27,6 +27,7 @@ from maskloop.settings import Settings
 CAPTURES = Path(__file__).parent / "captures"
 WEBHOOKS = sorted((Path(__file__).parents[1] / "learning" / "captures").glob("webhook_*.json"))
 VERSION = "mobile_sam-6dbb9052"
+SIDES = ("x", "y", "width", "height")
 LABELS = {"brush": "brushlabels", "bbox": "rectanglelabels", "smartbox": "rectanglelabels"}
 
 
@@ -153,6 +154,21 @@ def test_a_rectangle_is_answered_by_what_is_in_it(send: Send, start_discs: Any) 
     found = [columns.min() / WIDTH, rows.min() / HEIGHT, columns.max() / WIDTH, rows.max() / HEIGHT]
     expected = [drawn["x"], drawn["y"], drawn["x"] + drawn["width"], drawn["y"] + drawn["height"]]
     assert [100 * side for side in found] == pytest.approx(expected, abs=2)
+
+
+def test_a_second_object_of_a_label_is_answered_alone(send: Send, start_discs: Any) -> None:
+    """The first one's box was accepted, and comes along."""
+    start_discs(queue=QueueName.INTERACTIVE)
+    captured = capture("predict_interactive_rectangle")
+    captured["body"]["label_config"] = capture("predict_interactive_keypoint")["body"]["label_config"]
+    prompts = captured["body"]["params"]["context"]["result"]
+    (drawn,) = prompts
+    value = {**drawn["value"], "x": 60.0, "y": 10.0}
+    prompts.insert(0, {**drawn, "id": "cdea062c5c", "from_name": "bbox", "value": value, "score": 0.943})
+    (prediction,) = send(captured).json()["results"]
+    check(prediction)
+    (found,) = [region["value"] for region in prediction["result"] if region["from_name"] == "bbox"]
+    assert [found[side] for side in SIDES] == pytest.approx([drawn["value"][side] for side in SIDES], abs=2)
 
 
 @pytest.mark.parametrize("path", WEBHOOKS, ids=lambda path: path.stem)

@@ -113,7 +113,7 @@ def task(number: int = 1, image: str = PHOTO) -> dict[str, Any]:
     return {"id": number, "data": {"image": image}, "project": 7}
 
 
-def point(x: float, y: float, *, positive: bool = True, label: str = "Dog", **more: Any) -> dict[str, Any]:
+def point(x: float, y: float, *, positive: bool | None = True, label: str = "Dog", **more: Any) -> dict[str, Any]:
     """A smart key point as the editor sends it; x, y in percent."""
     value = {"x": x, "y": y, "width": 0.3, **({"keypointlabels": [label]} if label else {})}
     prompt = {"id": f"p{x:g},{y:g}", "from_name": "point", "to_name": "image", "type": "keypointlabels"}

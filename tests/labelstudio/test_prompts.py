@@ -144,8 +144,34 @@ def test_a_shape_that_is_no_prompt_is_refused() -> None:
         read(brush)
 
 
+ACCEPTED = box(1, 1, 5, 5, from_name="box", origin="manual", score=0.94)
+PREDICTED = box(2, 2, 5, 5, origin="prediction")
+EDITED = box(3, 3, 5, 5, origin="prediction-changed")
+BY_HAND = box(4, 4, 5, 5, from_name="box", origin="manual")
+POINT_BY_HAND = point(5, 5, positive=None, origin="manual")
+
+
+def test_only_what_was_placed_as_a_prompt_asks_for_a_mask() -> None:
+    asked = read(ACCEPTED, PREDICTED, EDITED, BY_HAND, box(50, 50, 10, 10), box(70, 70, 10, 10))
+    assert [b.x for b in asked.boxes] == [50, 70]
+    assert [p.x for p in read(POINT_BY_HAND, point(50, 50), point(60, 60, positive=False)).points] == [50, 60]
+
+
+def test_a_new_rectangle_asks_whatever_its_control() -> None:
+    """Label Studio has smart tools for controls that don't say ``smart``, too."""
+    new = box(50, 50, 10, 10, from_name="box", origin="manual")
+    assert [b.x for b in read(ACCEPTED, BY_HAND, new).boxes] == [50]
+
+
+def test_an_accepted_region_asks_for_nothing_in_any_control() -> None:
+    """With a smart label still chosen, Label Studio adds a result of that control when a region is accepted."""
+    added = {**ACCEPTED, "from_name": "smartbox", "score": None}
+    assert [b.x for b in read(ACCEPTED, added, box(50, 50, 10, 10)).boxes] == [50]
+
+
 def test_prompts_that_were_all_taken_back_ask_for_nothing() -> None:
-    assert read_click(CONFIG, Context(), Task(data={"image": "/a.jpg"})) is None
+    for left in ([], [ACCEPTED], [BY_HAND, PREDICTED], [POINT_BY_HAND]):
+        assert read_click(CONFIG, Context.read({"result": left}), Task(data={"image": "/a.jpg"})) is None
 
 
 def test_a_context_of_other_things_holds_no_prompt() -> None:

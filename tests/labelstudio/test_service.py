@@ -144,6 +144,13 @@ def test_a_click_gets_its_mask_and_what_was_shown_is_noted(backend: Backend, cli
     assert [prompt["from_name"] for prompt in noted.prompts or ()] == ["point"]
 
 
+def test_only_the_prompts_of_a_click_are_noted(backend: Backend, clicks: None, notes: Notes) -> None:
+    by_hand = point(75, 50, positive=None, id="by hand")
+    backend.predict(request(by_hand, point(25, 50, id="smart")))
+    assert notes.noted.wait(10)
+    assert [prompt["id"] for prompt in notes.predictions[0].prompts or ()] == ["smart"]
+
+
 def test_what_a_click_could_not_pick_yet_is_proposed_in_the_background(
     backend: Backend, start_discs: Callable[..., Any], redis: Redis, until: Callable[..., None]
 ) -> None:

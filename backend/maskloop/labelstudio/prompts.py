@@ -1,9 +1,11 @@
 """From the editor's interactive context to prompts in pixels.
 
-The context is cumulative: it holds every key point or rectangle, of one label on one image, that the annotator has
-placed and neither accepted nor rejected. All key points together mean one object, with the last rectangle if there is
-one too; rectangles alone mean an object each. Coordinates are percent of the image's width and height, of the image
-as the editor shows it unrotated; a rectangle turns clockwise around its corner x, y.
+The context is cumulative: it holds every key point or rectangle of one label on one image, the last one being new.
+Prompts go when their mask is accepted or rejected, but among them are regions that ask for nothing: what was accepted
+(it has a score), what was predicted (its origin says so), and what was drawn by hand. All key points together mean one
+object, with the last rectangle if there is one too; rectangles alone mean an object each. Coordinates are percent of
+the image's width and height, of the image as the editor shows it unrotated; a rectangle turns clockwise around its
+corner x, y.
 """
 
 from __future__ import annotations
@@ -76,8 +78,13 @@ class Click:
     boxes: tuple[Box, ...] = ()
     rotation: float = 0.0
     picks: bool = False
-    key: str = field(default="", compare=False)
-    """The same for all contexts of one object, and for no other: the id of its first prompt."""
+    prompts: tuple[ContextResult, ...] = field(default=(), compare=False)
+    """What points and boxes were read from, in the order in which they were placed."""
+
+    @property
+    def key(self) -> str:
+        """The same for all contexts of one object, and for no other: the id of its first prompt."""
+        return self.prompts[0].id
 
     def objects(self, size: ImageSize) -> list[list[Prompt]]:
         """The prompts for each object of an image of this size: one for each prompt placed, the last holding all.
@@ -98,16 +105,20 @@ class Click:
 
 
 def read_click(config: LabelConfig, context: Context, task: Task) -> Click | None:
-    """What the context asks for; None if all prompts were taken back.
+    """What the context asks for; None if all prompts were taken back, whatever else it holds.
 
     The last prompt decides which image and label are meant; those of others are left out. Raises BadRequest if a
     prompt isn't of this configuration, or is no key point or rectangle.
     """
     if not context.result:
         return None
-    prompts = [result for result in context.result if SHAPES.fullmatch(result.type)]
-    if not prompts:
+    shapes = [result for result in context.result if SHAPES.fullmatch(result.type)]
+    if not shapes:
         raise BadRequest("The request holds no prompt.", "Place a smart key point or a smart rectangle.")
+    others = {shape.id for shape in shapes if not _prompts(_control(config, shape), shape, new=shape is shapes[-1])}
+    prompts = [shape for shape in shapes if shape.id not in others]
+    if not prompts:
+        return None
     last = prompts[-1]
     control = _control(config, last)
     image = config.images[control.image]
@@ -133,7 +144,7 @@ def read_click(config: LabelConfig, context: Context, task: Task) -> Click | Non
         tuple(_read_box(one) for one in boxes),
         last.image_rotation,
         control.picks and not boxes,
-        same[0].id,
+        tuple(same),
     )
 
 
@@ -149,6 +160,14 @@ def _control(config: LabelConfig, prompt: ContextResult) -> Control:
     return control
 
 
+def _prompts(control: Control, shape: ContextResult, *, new: bool) -> bool:
+    """Whether a shape asks for a mask, as far as can be told: a rectangle doesn't say by which tool it was drawn. The
+    editor has a smart tool for each control that isn't ``smart="false"``, so a new one asks whatever its control."""
+    if shape.score is not None or shape.origin.startswith("prediction"):
+        return False
+    return shape.is_positive is not None if control.shape is Shape.KEYPOINT else control.smart or new
+
+
 def _label_name(result: ContextResult) -> str:
     """The label in a result, under whatever key its type has it."""
     for key in (result.type, "keypointlabels", "rectanglelabels", "labels"):
@@ -162,7 +181,7 @@ def _read_point(prompt: ContextResult) -> Point:
     x, y = _numbers(prompt.value, "x", "y")
     if not (-SLACK <= x <= 100 + SLACK and -SLACK <= y <= 100 + SLACK):
         raise BadRequest(f"The point at x = {x:g} %, y = {y:g} % lies outside the image.", "Click inside the image.")
-    return Point(x, y, prompt.is_positive)
+    return Point(x, y, bool(prompt.is_positive))
 
 
 def _read_box(prompt: ContextResult) -> Box:

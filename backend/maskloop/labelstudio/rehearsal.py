@@ -40,6 +40,7 @@ def rehearsal(version: str) -> Json:
         "from_name": "point",
         "to_name": "image",
         "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": ["Disc"]},
+        "is_positive": True,
     }
     task = Task(data={"image": f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"})
     return payload_of(None, task, LABEL_CONFIG, Options(), version, Context.read({"result": [point]}))

@@ -33,7 +33,7 @@ from maskloop.labelstudio.label_config import LabelConfig
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.projects import Projects
-from maskloop.labelstudio.prompts import read_click
+from maskloop.labelstudio.prompts import Click, read_click
 from maskloop.labelstudio.showing import Troubles
 from maskloop.labelstudio.wire import PredictRequest, SetupRequest, TasksToReviewRequest, WebhookEvent, faults
 from maskloop.learning import orders
@@ -260,14 +260,14 @@ class Backend:
         made: Json = self._dispatcher.wait(ticket)
         if made.pop(UNPROPOSED, False):
             self._notes.submit(proposing.submit, self._dispatcher, payload)
-        self._notes.submit(self._note, request, made)
+        self._notes.submit(self._note, request, click, made)
         return {**made, "result": [*made["result"], *message(config)]}
 
-    def _note(self, request: PredictRequest, made: Json) -> None:
-        task, context = request.tasks[0], request.params.context
-        if self._feedback is None or task.id is None or context is None:
+    def _note(self, request: PredictRequest, click: Click, made: Json) -> None:
+        task = request.tasks[0]
+        if self._feedback is None or task.id is None:
             return
-        prompts = [prompt.model_dump(mode="json") for prompt in context.result]
+        prompts = [prompt.model_dump(mode="json") for prompt in click.prompts]
         noted = MadePrediction(
             task.id, request.project_id, made["model_version"], made["score"], made["result"], prompts
         )

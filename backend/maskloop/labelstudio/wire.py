@@ -54,14 +54,20 @@ class Task(Wire):
 
 
 class ContextResult(Wire):
-    """A prompt in the editor: a key point or a rectangle, or the label that goes with the one of the same id."""
+    """A key point or a rectangle in the editor, or the label that goes with the one of the same id.
+
+    origin: "manual", "prediction" or "prediction-changed". is_positive: only smart key points have it. score: only what
+    came from a model has it, accepted or not.
+    """
 
     id: str = ""
     from_name: str
     to_name: str
     type: str
     value: Json
-    is_positive: Annotated[bool, _none_is(True)] = True
+    origin: Annotated[str, _none_is("")] = ""
+    is_positive: bool | None = None
+    score: Any = None
     item_index: Annotated[int, _none_is(0)] = 0
     original_width: int | None = None
     original_height: int | None = None
@@ -69,7 +75,7 @@ class ContextResult(Wire):
 
 
 class Context(Wire):
-    """``result`` holds every prompt on the object so far, and none once the last one was deleted."""
+    """``result`` holds every prompt on the object so far, and whatever else is of their type, label and image."""
 
     result: Annotated[tuple[ContextResult, ...], _none_is(())] = ()
 
