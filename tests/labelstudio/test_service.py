@@ -172,12 +172,20 @@ def test_a_full_disk_costs_no_click(backend: Backend, clicks: None, notes: Notes
 
 
 def test_extra_params_of_setup_hold_for_the_projects_predictions(backend: Backend, clicks: None) -> None:
-    backend.setup(setup(extra={"outputs": ["rectangle"]}))
+    backend.setup({**setup(), "extra_params": '{"outputs": ["rectangle"]}'})
     assert controls(backend.predict(request(point(25, 50)))) == ["box"]
     other = {**request(point(25, 50)), "project": "8.1"}
     assert controls(backend.predict(other)) == ["brush", "box", "outline"]
     backend.setup(setup())
     assert controls(backend.predict(request(point(25, 50)))) == ["brush", "box", "outline"]
+
+
+def test_extra_params_may_be_what_was_typed_into_label_studios_form(backend: Backend) -> None:
+    for typed in ('{"outputs": ["rectangle"]}', " ", ""):
+        backend.setup({**setup(), "extra_params": typed})
+    for wrong in ('{"outputs": ', '["rectangle"]', '{"max_regions": -1}'):
+        with pytest.raises(BadRequest, match=r"extra.params"):
+            backend.setup({**setup(), "extra_params": wrong})
 
 
 def test_what_is_wrong_with_a_click_is_raised(backend: Backend, clicks: None) -> None:

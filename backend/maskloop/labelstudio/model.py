@@ -97,10 +97,9 @@ class MaskloopModel(Base):  # type: ignore[misc]
         self.set("model_version", self.backend().version(project))
 
     def set_extra_params(self, extra_params: Json | str) -> None:
-        """What Label Studio's ``/setup`` brings, an object; label-studio-ml itself keeps only strings."""
-        given = json.loads(extra_params) if isinstance(extra_params, str) else extra_params
-        self.set("extra_params", json.dumps(given))
-        self.backend().setup({"project": self.project_id, "schema": self.label_config, "extra_params": given})
+        """What Label Studio's ``/setup`` brings, an object or its JSON; label-studio-ml itself keeps only strings."""
+        self.backend().setup({"project": self.project_id, "schema": self.label_config, "extra_params": extra_params})
+        self.set("extra_params", extra_params if isinstance(extra_params, str) else json.dumps(extra_params))
 
     def predict(self, tasks: Sequence[Json], context: Json | None = None, **params: Any) -> list[Any]:
         """A prediction for each task; with ``context``, for the prompts in it."""

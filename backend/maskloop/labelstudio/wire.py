@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -14,6 +15,13 @@ Json = dict[str, Any]
 def _none_is(default: Any) -> BeforeValidator:
     """Label Studio sends null for many things that aren't there."""
     return BeforeValidator(lambda value: default if value is None else value)
+
+
+def _typed(value: object) -> object:
+    """What Label Studio's form sends: a string of what was typed into it, and what its API was given as it is."""
+    if isinstance(value, str):
+        value = json.loads(value) if value.strip() else None
+    return value or None
 
 
 Uid = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
@@ -103,7 +111,7 @@ class SetupRequest(Wire):
 
     project: Uid = ""
     label_config: str = Field(alias="schema")
-    extra_params: Annotated[Json | None, BeforeValidator(lambda value: value or None)] = None
+    extra_params: Annotated[Json | None, BeforeValidator(_typed)] = None
 
     @property
     def project_id(self) -> int | None:
