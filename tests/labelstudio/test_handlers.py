@@ -11,7 +11,7 @@ from maskloop.engines.choose import choose_engine
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable
 from maskloop.geometry import label_studio_rle, masks
 from maskloop.inference import open_segmenter
-from maskloop.labelstudio.handlers import UNPROPOSED, NothingFound, click, payload_of, pre_annotate, propose
+from maskloop.labelstudio.handlers import UNPROPOSED, NothingFound, click, payload_of, pre_annotate, prefetch, propose
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.rehearsal import rehearsal
 from maskloop.labelstudio.wire import Context, Task
@@ -220,6 +220,23 @@ def test_every_image_and_page_of_a_task_is_looked_at(segmenter: DiscSegmenter) -
     assert segmenter.references == ["/a.jpg", "/1.jpg", "/2.jpg"]
     pages = [region.get("item_index") for region in made["result"]]
     assert pages == [None] * 3 + [0] * 3 + [1] * 3
+
+
+FRONT_AND_BACK = """<View><Image name="front" value="$front"/><Image name="back" value="$back"/>
+    <Rectangle name="in front" toName="front"/><Rectangle name="in back" toName="back"/></View>"""
+
+
+@pytest.mark.parametrize("back", [None, "", MISSING])
+def test_an_image_that_is_absent_or_bad_does_not_cost_the_others_their_masks(
+    segmenter: DiscSegmenter, back: str | None
+) -> None:
+    task = Task(id=1, data={"back": back, "front": PHOTO})
+    made = pre_annotate(segmenter, payload_of(7, task, FRONT_AND_BACK, Options(), "v"))
+    assert [region["from_name"] for region in made["result"]] == ["in front"] * 3
+
+
+def test_images_that_are_absent_are_not_encoded_ahead(segmenter: DiscSegmenter) -> None:
+    assert prefetch(segmenter, payload_of(7, Task(id=1, data={"back": PHOTO}), FRONT_AND_BACK, Options(), "v")) == 1
 
 
 def test_an_image_without_objects_and_a_configuration_that_takes_none_are_told(segmenter: DiscSegmenter) -> None:

@@ -64,13 +64,17 @@ class ImageTag:
     value: str
     several: bool = False
 
-    def references(self, data: Mapping[str, Any]) -> list[str]:
-        """The image, or images, as they stand in the task's data. Raises BadRequest if they don't."""
+    def found_in(self, data: Mapping[str, Any]) -> list[str]:
+        """The image, or images, as they stand in the task's data; none if they don't."""
         found = resolve(self.value, data)
         texts = found if self.several and isinstance(found, list) else [found]
-        if not texts or not all(isinstance(text, str) and text for text in texts):
+        return list(texts) if all(isinstance(text, str) and text for text in texts) else []
+
+    def references(self, data: Mapping[str, Any]) -> list[str]:
+        """The same. Raises BadRequest if there is none."""
+        if not (found := self.found_in(data)):
             raise BadRequest(f"The task's data has no image for <Image name={self.name!r} value={self.value!r}>.")
-        return list(texts)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

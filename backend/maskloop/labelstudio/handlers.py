@@ -5,6 +5,7 @@ A prediction is ``{"result": [regions], "score", "model_version"}``, https://lab
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from maskloop.errors import MaskloopError
 from maskloop.images import task_reference
-from maskloop.labelstudio.controls import Output
+from maskloop.labelstudio.controls import ImageTag, Output
 from maskloop.labelstudio.label_config import LabelConfig
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.prompts import Click, read_click
@@ -31,6 +32,8 @@ TOGETHER = 16
 """Masks that are named at once; each may be as large as the image."""
 UNPROPOSED = "unproposed"
 """Set in a click's answer if it was to be picked from proposals, and there are none yet."""
+
+log = logging.getLogger(__name__)
 
 
 class Segmenter(Protocol):
@@ -120,23 +123,29 @@ def pre_annotate(
 
     ``classify`` names them where a control has several labels and the configuration names none.
 
-    Raises what the image raises, BadRequest, BadLabelConfig, and NothingFound if there is no object at all.
+    Raises what the first bad image raises if no other gave anything, BadRequest, BadLabelConfig, and NothingFound if
+    there is no object at all.
     """
     work = Work.read(payload)
     config = LabelConfig.parse(work.label_config)
     settings = work.options.automatic_settings(automatic)
     found: list[Region] = []
-    for tag in config.images.values():
+    failures: list[MaskloopError] = []
+    for tag, page, reference in _images(work, config):
         outputs = config.automatic_outputs(tag.name, work.options.outputs, work.options.default_label)
         if not outputs:
             continue
-        for page, text in enumerate(tag.references(work.task.data)):
-            reference = reference_of(work, text)
+        try:
             best = islice(segmenter.everything(reference, settings), work.options.max_regions)
             for mask, able in _Named(config, outputs, segmenter, classify).of(reference, best):
                 height, width = mask.pixels.shape
-                canvas = Canvas(height, width, page if tag.several else None)
-                found += regions_of(mask, able, canvas, work.options.polygon_tolerance)
+                found += regions_of(mask, able, Canvas(height, width, page), work.options.polygon_tolerance)
+        except MaskloopError as error:
+            failures.append(error)
+    if failures and not found:
+        raise failures[0]
+    for failure in failures:
+        log.warning("project=%s task=%s: %s", work.project, work.task.id, failure)
     if not found:
         raise NothingFound(
             "No object was found, or no control takes automatic masks.",
@@ -167,13 +176,14 @@ class _Named:
 def prefetch(segmenter: Segmenter, payload: Json) -> int:
     """Encodes the images of the payload's task that aren't yet; returns how many. Raises what the image raises."""
     work = Work.read(payload)
-    return sum(segmenter.prefetch(reference) for reference in _references(work))
+    images = _images(work, LabelConfig.parse(work.label_config))
+    return sum(segmenter.prefetch(reference) for _, _, reference in images)
 
 
 def propose(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> None:
     """Makes what clicks on the payload's task are to be picked from. Raises what the image raises."""
     work = Work.read(payload)
-    for reference in _references(work):
+    for _, _, reference in _images(work, LabelConfig.parse(work.label_config)):
         segmenter.everything(reference, work.options.automatic_settings(automatic))
 
 
@@ -188,10 +198,14 @@ def reference_of(work: Work, text: str) -> str:
     return task_reference(text, task=work.task.id, project=work.project)
 
 
-def _references(work: Work) -> list[str]:
-    """Of all images of the task."""
-    tags = LabelConfig.parse(work.label_config).images.values()
-    return [reference_of(work, text) for tag in tags for text in tag.references(work.task.data)]
+def _images(work: Work, config: LabelConfig) -> list[tuple[ImageTag, int | None, str]]:
+    """The images that the task has: tag, page and reference. Raises BadRequest if it has none."""
+    tags = config.images.values()
+    return [
+        (tag, page if tag.several else None, reference_of(work, text))
+        for tag in [tag for tag in tags if tag.found_in(work.task.data)] or tags
+        for page, text in enumerate(tag.references(work.task.data))
+    ]
 
 
 def _picked(picker: Picker, wanted: Click) -> list[Mask]:
