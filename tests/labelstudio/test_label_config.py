@@ -230,6 +230,7 @@ def test_tags_and_attributes_are_read_in_any_case() -> None:
         ("<View><Image name='image' value='$i'/><Choices name='c' toName='image'/></View>", "no control"),
         ("<View><Image name='other' value='$i'/>" + EXAMPLE + "</View>", "no control that can hold a mask"),
         ("<View><Image name='image' value='$i'/><Brush name='b' toName='image' maskloop_output='x'/></View>", "one of"),
+        (f"<View><Repeater on='$i'><Image name='i{{{{idx}}}}' value='$i'/></Repeater>{EXAMPLE}</View>", "valueList"),
         (
             "<View><Image name='image' value='$i'/><Polygon name='b' toName='image' maskloop_tolerance='x'/></View>",
             "pixels",

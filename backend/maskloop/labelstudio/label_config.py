@@ -154,6 +154,12 @@ def _parse(xml: str) -> LabelConfig:
     except (ParseError, DefusedXmlException, ValueError) as error:
         raise BadLabelConfig(f"The labeling configuration is no valid XML: {error}.") from error
     tags = [(element.tag.lower(), _Attributes(element)) for element in root.iter() if isinstance(element.tag, str)]
+    repeaters = (element for element in root.iter() if str(element.tag).lower() == "repeater")
+    if any(str(element.tag).lower() == "image" for repeater in repeaters for element in repeater.iter()):
+        raise BadLabelConfig(
+            "An <Image> in a <Repeater> isn't supported.",
+            'Show the images as pages of one: <Image name="image" valueList="$images"/>.',
+        )
     images = {tag.name: tag for kind, found in tags if kind == "image" and (tag := _image(found))}
     if not images:
         raise BadLabelConfig("The labeling configuration shows no image.", 'Add <Image name="image" value="$image"/>.')
