@@ -43,7 +43,7 @@ def test_writing_is_not_repeated_once_it_may_have_arrived() -> None:
         raise httpx.ReadTimeout("slow")
 
     with pytest.raises(LabelStudioError, match=r"can't be reached.*MASKLOOP_LABEL_STUDIO_URL"):
-        api(httpx.MockTransport(answer)).import_predictions(7, [])
+        api(httpx.MockTransport(answer)).create_prediction(7, 1, {})
     assert len(tries) == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -85,16 +85,12 @@ class LabelStudioApi:
         """The predictions stored for a task; each with ``id`` and ``model_version``."""
         return list(self._json("GET", "/api/predictions/", params={"task": task}))
 
-    def import_predictions(self, project: int, predictions: Sequence[JSON]) -> None:
-        """Store predictions: each ``{"task", "result", "score", "model_version"}``.
-
-        Label Studio 1.23 leaves out, without a word, those that don't fit the labeling configuration as its SDK sees
-        it. :meth:`create_prediction` doesn't.
-        """
-        self._json("POST", f"/api/projects/{project}/import/predictions", json=list(predictions))
-
     def create_prediction(self, project: int, task: int, prediction: JSON) -> None:
-        """``POST /api/predictions/``; prediction: ``{"result", "score", "model_version"}``."""
+        """``POST /api/predictions/``; prediction: ``{"result", "score", "model_version"}``.
+
+        Label Studio 1.23's import of many leaves out, without a word, those that don't fit the labeling configuration
+        as its SDK sees it.
+        """
         self._json("POST", "/api/predictions/", json={**prediction, "task": task, "project": project})
 
     def delete_prediction(self, prediction: int) -> None:

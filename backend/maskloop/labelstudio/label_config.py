@@ -44,9 +44,6 @@ class LabelConfig:
         """Raises BadLabelConfig, with what to add, if maskloop can put no mask into any control."""
         return _parse(xml)
 
-    def image_of(self, control: str) -> ImageTag:
-        return self.images[self.controls[control].image]
-
     def label_of_prompt(self, prompt: Control, name: str) -> Label:
         """The label that a prompt carries. Raises BadRequest if the configuration doesn't have it."""
         own = [prompt.labels] if prompt.labels else [naming.labels for naming in self._namings(prompt.image)]

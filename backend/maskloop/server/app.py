@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from maskloop.errors import MaskloopError
+from maskloop.labelstudio.wire import project_id
 from maskloop.learning.versions import Answering
 from maskloop.server.access import Access
 from maskloop.server.answers import answer, error_answer, read_body, read_json
@@ -88,7 +89,7 @@ def create_app(
         admit(request)
         body = await read_body(request)
         told = await to_thread.run_sync(backend.setup, body, limiter=others)
-        if webhooks and (project := _project(body)) is not None:
+        if webhooks and (project := project_id(str(body.get("project", "")))) is not None:
             webhooks.expect(Place(project, request.headers.get("Host", "")))
         return answer(told)
 
@@ -153,12 +154,6 @@ async def _watch(watch: Watch) -> None:
 def _is_click(body: dict[str, Any]) -> bool:
     params = body.get("params")
     return isinstance(params, dict) and bool(params.get("context"))
-
-
-def _project(body: dict[str, Any]) -> int | None:
-    """The number in Label Studio's "<id>.<creation time>"."""
-    number = str(body.get("project", "")).partition(".")[0]
-    return int(number) if number.isdecimal() else None
 
 
 def _length(value: object) -> int:
