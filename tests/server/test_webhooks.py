@@ -66,6 +66,30 @@ def test_one_that_is_not_there_yet_is_waited_for() -> None:
     assert webhooks.secure(HERE)
 
 
+def test_a_webhook_to_another_host_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    label_studio = LabelStudio(hook(1, "https://user:secret@maskloop.example.org/webhook"), hook(2, "http://b/other"))
+    webhooks = keeper(label_studio)
+    assert not webhooks.secure(HERE)
+    assert not webhooks.secure(HERE)
+    (told,) = [record.message for record in caplog.records if record.name == "maskloop.webhooks"]
+    assert "a webhook to maskloop.example.org and none to maskloop:9090" in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://maskloop:80/webhook", "maskloop"),
+        ("https://maskloop/webhook", "maskloop:443"),
+        ("http://[::1]:9090/webhook", "[::1]:9090"),
+    ],
+)
+def test_the_port_of_the_scheme_may_be_left_out(url: str, host: str) -> None:
+    assert leads_to(url, host)
+    assert not leads_to(url, f"{host}0")
+    assert not leads_to(url, "")
+
+
 def test_a_label_studio_that_can_not_be_asked_is_told_once_and_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     label_studio = LabelStudio(hook(1, "http://maskloop:9090/webhook"))
     label_studio.down = True

@@ -111,7 +111,8 @@ def create_app(
         if not guard.admits_webhook(request):
             log.warning(
                 "A webhook was refused, so feedback from Label Studio is not recorded: it has to send the header %s. "
-                "maskloop sets that by itself if it has LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY.",
+                "maskloop sets that by itself if it has LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY, and if a proxy "
+                "before it keeps the header Host.",
                 WEBHOOK_HEADER,
             )
             raise HTTPException(401, f"Send {WEBHOOK_HEADER} or Basic auth.", {"WWW-Authenticate": "Basic"})

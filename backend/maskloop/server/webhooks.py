@@ -11,8 +11,10 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
+import httpx
+
+from maskloop.credentials import same_origin
 from maskloop.errors import LabelStudioError
 from maskloop.server.auth import WEBHOOK_HEADER
 
@@ -47,6 +49,7 @@ class Webhooks:
         self._token = token
         self._looks: dict[Place, tuple[float, float]] = {}
         self._told = ""
+        self._lost: set[Place] = set()
 
     def expect(self, place: Place) -> None:
         """``/setup`` came from there."""
@@ -63,7 +66,10 @@ class Webhooks:
     def secure(self, place: Place) -> bool:
         """Whether there are webhooks to ``place``, all of which send the token now."""
         try:
-            ours = [hook for hook in self._api.webhooks(place.project) if leads_to(hook["url"], place.host)]
+            hooks = self._api.webhooks(place.project)
+            ours = [hook for hook in hooks if leads_to(hook["url"], place.host)]
+            if not ours:
+                self._tell_of_others(place, [hook["url"] for hook in hooks])
             for hook in ours:
                 headers = hook.get("headers") or {}
                 if headers.get(WEBHOOK_HEADER) != self._token:
@@ -76,8 +82,26 @@ class Webhooks:
             return False
         return bool(ours)
 
+    def _tell_of_others(self, place: Place, urls: list[str]) -> None:
+        """Once: another backend may be connected too, or a proxy before this one gave it another ``Host``."""
+        hosts = sorted({httpx.URL(url).netloc.decode() for url in urls if leads_to(url, None)})
+        if hosts and place not in self._lost:
+            self._lost.add(place)
+            log.warning(
+                "project=%d has a webhook to %s and none to %s, from where maskloop was set up. If one of them is "
+                "maskloop, its feedback is refused: a proxy between them has to keep the header Host.",
+                place.project,
+                ", ".join(hosts),
+                place.host,
+            )
 
-def leads_to(url: str, host: str) -> bool:
-    """Whether a webhook's ``url`` is that of ``/webhook`` on ``host``, a name or address with its port."""
-    parts = urlsplit(url)
-    return parts.path.endswith("/webhook") and parts.netloc.rpartition("@")[2].lower() == host.lower()
+
+def leads_to(url: str, host: str | None) -> bool:
+    """Whether a webhook's ``url`` is that of ``/webhook`` on ``host``, a name or address with its port if that isn't
+    the scheme's own; None is any host."""
+    try:
+        found = httpx.URL(url)
+        ours = host is None or same_origin(found, httpx.URL(f"{found.scheme}://{host}"))
+    except httpx.InvalidURL:
+        return False
+    return ours and found.path.endswith("/webhook")
