@@ -1,3 +1,5 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -94,6 +96,23 @@ def test_seams_to_holes_cross_nothing() -> None:
         mask = masks.largest_component(blobs(seed, size=3))
         (outline,) = polygons.outlines(mask, 1.0)
         assert masks.iou(polygons.fill([outline], *mask.shape), mask) > 0.9
+
+
+def test_ways_between_holes_that_lie_apart_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are 5151 ways between the rings of a net of 10 x 10 holes."""
+    measured: list[float] = []
+
+    def measure(first: polygons.Polygon, second: polygons.Polygon, way: Any = polygons._way) -> Any:
+        measured.append(0)
+        return way(first, second)
+
+    monkeypatch.setattr(polygons, "_way", measure)
+    mask = np.ones((200, 200), bool)
+    for row, column in np.ndindex(10, 10):
+        mask[20 * row + 5 : 20 * row + 15, 20 * column + 5 : 20 * column + 15] = False
+    (outline,) = polygons.outlines(mask)
+    assert (polygons.fill([outline], 200, 200) == mask).all()
+    assert len(measured) < 500
 
 
 def test_small_holes_are_closed_and_small_parts_left_out() -> None:

@@ -11,6 +11,7 @@ One polygon has one outline, so:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 import cv2
@@ -109,19 +110,31 @@ class _Way(NamedTuple):
 def _cut_open(rings: Sequence[Polygon]) -> Polygon:
     """One outline around a part: its outer ring with detours around the holes.
 
-    The seams are a shortest spanning tree (Prim, 1957) of the rings, so they cross neither rings nor one another.
+    The seams are a shortest spanning tree (Prim, 1957) of the rings, so they cross neither rings nor one another. A way
+    is as long as the gap between the rings' bounding boxes at least, and measured only where that is the next shortest.
     """
     if len(rings) == 1:
         return rings[0]
     seams: dict[int, list[tuple[_Way, int]]] = {index: [] for index in range(len(rings))}
-    waiting = {hole: (_way(rings[0], rings[hole]), 0) for hole in range(1, len(rings))}
+    low, high = (np.array([side(ring, axis=0) for ring in rings], np.float64) for side in (np.min, np.max))
+    waiting = set(range(1, len(rings)))
+    ways: list[tuple[float, int, int, _Way | None]] = []
+
+    def join(ring: int) -> None:
+        gaps = (np.maximum(np.maximum(low - high[ring], low[ring] - high), 0) ** 2).sum(axis=1)
+        for hole in waiting:
+            heappush(ways, (float(gaps[hole]), hole, ring, None))
+
+    join(0)
     while waiting:
-        nearest = min(waiting, key=lambda hole: waiting[hole][0].length)
-        way, origin = waiting.pop(nearest)
-        seams[origin].append((way, nearest))
-        for hole, (known, _) in waiting.items():
-            if (way := _way(rings[nearest], rings[hole])).length < known.length:
-                waiting[hole] = way, nearest
+        _, hole, ring, way = heappop(ways)
+        if hole in waiting and way is None:
+            way = _way(rings[ring], rings[hole])
+            heappush(ways, (way.length, hole, ring, way))
+        elif hole in waiting and way is not None:
+            waiting.remove(hole)
+            seams[ring].append((way, hole))
+            join(hole)
     return np.asarray(list(_walk(rings, seams, 0)), np.float32)
 
 
