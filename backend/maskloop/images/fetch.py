@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import encodings.idna  # noqa: F401  # by itself, it is imported at the first connection
+import math
 import socket
+import ssl
 import time
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import httpcore
 import httpx
@@ -18,6 +22,8 @@ from maskloop.images.policy import ImagePolicy
 from maskloop.images.sources import Remote, display
 
 MAX_REDIRECTS = 5
+DEADLINE: ContextVar[float] = ContextVar("DEADLINE", default=math.inf)
+"""Of the fetch that this thread is at, on the monotonic clock. A connection serves one fetch after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +61,32 @@ class Fetcher:
         Raises ImageRefused, or ImageUnavailable if the host can't be reached, takes longer than the policy's timeout
         in all, or answers with an error, or ImageUnreadable if the image is larger than the policy allows.
         """
-        deadline = time.monotonic() + self._policy.timeout
+        outer = DEADLINE.set(time.monotonic() + self._policy.timeout)
         url = source.url
         try:
             for _ in range(MAX_REDIRECTS + 1):
-                answer = self._ask(url, etag, deadline)
+                answer = self._ask(url, etag)
                 if not isinstance(answer, httpx.URL):
                     return answer
                 self._policy.check_url(answer, redirected_from=url)
                 url = answer
         except httpx.TimeoutException as error:
-            raise self._too_slow(url) from error
+            raise ImageUnavailable(
+                f"{display(url)} did not arrive within {self._policy.timeout:g} s.",
+                "The limit is MASKLOOP_IMAGE_TIMEOUT.",
+            ) from error
         except LabelStudioError as error:
             raise ImageUnavailable(error.message, error.hint) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             raise ImageUnavailable(f"{display(url)} can't be fetched: {reason}.") from error
+        finally:
+            DEADLINE.reset(outer)
         raise ImageUnavailable(f"{source} redirects more than {MAX_REDIRECTS} times.")
 
-    def _ask(self, url: httpx.URL, etag: str | None, deadline: float) -> Fetched | httpx.URL | None:
+    def _ask(self, url: httpx.URL, etag: str | None) -> Fetched | httpx.URL | None:
         """The answer of one host: the bytes, where it redirects to, or None for "not modified"."""
-        request = self._client.build_request(
-            "GET",
-            url,
-            headers={"If-None-Match": etag} if etag else {},
-            timeout=max(deadline - time.monotonic(), 0.001),
-        )
+        request = self._client.build_request("GET", url, headers={"If-None-Match": etag} if etag else {})
         auth = self._auth if self._policy.authorizes(url) else None
         response = self._client.send(request, auth=auth, stream=True)
         try:
@@ -91,14 +97,14 @@ class Fetcher:
             if response.status_code != 200:
                 raise self._refusal(url, response.status_code)
             return Fetched(
-                self._read(url, response, deadline),
+                self._read(url, response),
                 response.headers.get("Content-Type", "").partition(";")[0],
                 response.headers.get("ETag"),
             )
         finally:
             response.close()
 
-    def _read(self, url: httpx.URL, response: httpx.Response, deadline: float) -> bytes:
+    def _read(self, url: httpx.URL, response: httpx.Response) -> bytes:
         limit = self._policy.max_bytes
         length = response.headers.get("Content-Length", "")
         if length.isdecimal() and int(length) > limit:
@@ -110,14 +116,7 @@ class Fetcher:
             data += chunk
             if len(data) > limit:
                 raise too_large(display(url), limit)
-            if time.monotonic() > deadline:
-                raise self._too_slow(url)
         return bytes(data)
-
-    def _too_slow(self, url: httpx.URL) -> ImageUnavailable:
-        return ImageUnavailable(
-            f"{display(url)} did not arrive within {self._policy.timeout:g} s.", "The limit is MASKLOOP_IMAGE_TIMEOUT."
-        )
 
     def _refusal(self, url: httpx.URL, status: int) -> ImageUnavailable:
         where = display(url)
@@ -180,10 +179,45 @@ class GuardedBackend(httpcore.NetworkBackend):
         for address in look_up(host, port):
             try:
                 self._policy.check_address(host, port, address)
-                return self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+                left = time_left(timeout, httpcore.ConnectTimeout)
+                return TimedStream(self._backend.connect_tcp(address, port, left, local_address, socket_options))
             except (ImageRefused, httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 refusals.append(error)
         raise refusals[0]
+
+
+class TimedStream(httpcore.NetworkStream):
+    """A connection whose reads and writes end at the deadline: a host that sends a byte now and then has no more time
+    than one that is silent."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, time_left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, time_left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = time_left(timeout, httpcore.ConnectTimeout)
+        return TimedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+def time_left(timeout: float | None, over: type[Exception]) -> float:
+    """Seconds until the deadline, or ``timeout`` if that is shorter. Raises ``over`` if there are none."""
+    left = min(math.inf if timeout is None else timeout, DEADLINE.get() - time.monotonic())
+    if left <= 0:
+        raise over
+    return left
 
 
 def look_up(host: str, port: int) -> list[str]:
