@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -26,11 +27,12 @@ EVENTS, SENDERS = 240, 4
 VICTIMS = ("redis-server", "worker", "housekeeping", "server")
 
 
-def event(number: int) -> dict[str, Any]:
+def event(number: int) -> bytes:
     """Somebody saved annotation ``number``."""
     annotation = {"id": number, "task": number, "project": 7, "result": [], "updated_at": "2026-11-21T00:00:00Z"}
     task = {"id": number, "project": 7, "data": {"image": f"{number}.jpg"}}
-    return {"action": "ANNOTATION_CREATED", "annotation": annotation, "task": task, "project": {"id": 7}}
+    body = {"action": "ANNOTATION_CREATED", "annotation": annotation, "task": task, "project": {"id": 7}}
+    return json.dumps(body).encode()
 
 
 class Sender:
@@ -45,7 +47,7 @@ class Sender:
         pause = threading.Event()
         while True:
             with suppress(httpx.TransportError):
-                if httpx.post(f"{self.url}/webhook", json=event(number), timeout=60).status_code == 201:
+                if httpx.post(f"{self.url}/webhook", content=event(number), timeout=60).status_code == 201:
                     break
             pause.wait(0.05)
         with self._lock:

@@ -157,6 +157,11 @@ def test_only_what_was_placed_as_a_prompt_asks_for_a_mask() -> None:
     assert [p.x for p in read(POINT_BY_HAND, point(50, 50), point(60, 60, positive=False)).points] == [50, 60]
 
 
+def test_of_a_program_that_marks_no_key_points_all_are_positive_prompts() -> None:
+    asked = read(point(50, 50, positive=None), point(60, 60, positive=None))
+    assert [(p.x, p.positive) for p in asked.points] == [(50, True), (60, True)]
+
+
 def test_a_new_rectangle_asks_whatever_its_control() -> None:
     """Label Studio has smart tools for controls that don't say ``smart``, too."""
     new = box(50, 50, 10, 10, from_name="box", origin="manual")
@@ -170,7 +175,7 @@ def test_an_accepted_region_asks_for_nothing_in_any_control() -> None:
 
 
 def test_prompts_that_were_all_taken_back_ask_for_nothing() -> None:
-    for left in ([], [ACCEPTED], [BY_HAND, PREDICTED], [POINT_BY_HAND]):
+    for left in ([], [ACCEPTED], [BY_HAND, PREDICTED]):
         assert read_click(CONFIG, Context.read({"result": left}), Task(data={"image": "/a.jpg"})) is None
 
 

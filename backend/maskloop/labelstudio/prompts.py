@@ -115,7 +115,12 @@ def read_click(config: LabelConfig, context: Context, task: Task) -> Click | Non
     shapes = [result for result in context.result if SHAPES.fullmatch(result.type)]
     if not shapes:
         raise BadRequest("The request holds no prompt.", "Place a smart key point or a smart rectangle.")
-    others = {shape.id for shape in shapes if not _prompts(_control(config, shape), shape, new=shape is shapes[-1])}
+    marked = any(shape.is_positive is not None for shape in shapes)
+    others = {
+        shape.id
+        for shape in shapes
+        if not _prompts(_control(config, shape), shape, new=shape is shapes[-1], marked=marked)
+    }
     prompts = [shape for shape in shapes if shape.id not in others]
     if not prompts:
         return None
@@ -160,12 +165,18 @@ def _control(config: LabelConfig, prompt: ContextResult) -> Control:
     return control
 
 
-def _prompts(control: Control, shape: ContextResult, *, new: bool) -> bool:
-    """Whether a shape asks for a mask, as far as can be told: a rectangle doesn't say by which tool it was drawn. The
-    editor has a smart tool for each control that isn't ``smart="false"``, so a new one asks whatever its control."""
+def _prompts(control: Control, shape: ContextResult, *, new: bool, marked: bool) -> bool:
+    """Whether a shape asks for a mask, as far as can be told.
+
+    The editor marks key points that are prompts as positive or negative; of programs that mark none, all are. A
+    rectangle doesn't say by which tool it was drawn. The editor has a smart tool for each control that isn't
+    ``smart="false"``, so a new one asks whatever its control.
+    """
     if shape.score is not None or shape.origin.startswith("prediction"):
         return False
-    return shape.is_positive is not None if control.shape is Shape.KEYPOINT else control.smart or new
+    if control.shape is Shape.KEYPOINT:
+        return shape.is_positive is not None or not marked
+    return control.smart or new
 
 
 def _label_name(result: ContextResult) -> str:
@@ -181,7 +192,7 @@ def _read_point(prompt: ContextResult) -> Point:
     x, y = _numbers(prompt.value, "x", "y")
     if not (-SLACK <= x <= 100 + SLACK and -SLACK <= y <= 100 + SLACK):
         raise BadRequest(f"The point at x = {x:g} %, y = {y:g} % lies outside the image.", "Click inside the image.")
-    return Point(x, y, bool(prompt.is_positive))
+    return Point(x, y, prompt.is_positive is not False)
 
 
 def _read_box(prompt: ContextResult) -> Box:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -41,17 +42,19 @@ def error_answer(error: MaskloopError) -> Response:
     return answer(content, STATUS.get(error.code, 500), headers)
 
 
-async def read_json(request: Request) -> bytes:
-    """The body, which has to be sent as JSON: what a browser lets any web page send to any server is not."""
-    if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "Send the header Content-Type: application/json.")
+async def read_bytes(request: Request) -> bytes:
+    """The body. A browser lets any web page send one to any server, but tells where the page is from: that is refused
+    unless it is here."""
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+        raise HTTPException(403, "Web pages of other servers have no access here.")
     return await request.body()
 
 
 async def read_body(request: Request) -> dict[str, Any]:
     """The body, which has to be a JSON object. Raises BadRequest."""
     try:
-        body = orjson.loads(await read_json(request))
+        body = orjson.loads(await read_bytes(request))
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(body, dict):

@@ -18,7 +18,7 @@ from maskloop.errors import MaskloopError
 from maskloop.labelstudio.wire import project_id
 from maskloop.learning.versions import Answering
 from maskloop.server.access import Access
-from maskloop.server.answers import answer, error_answer, read_body, read_json
+from maskloop.server.answers import answer, error_answer, read_body, read_bytes
 from maskloop.server.auth import WEBHOOK_HEADER, Guard
 from maskloop.server.backend import Backend
 from maskloop.server.health import INTERVAL, Overview, Watch, health
@@ -116,7 +116,7 @@ def create_app(
                 WEBHOOK_HEADER,
             )
             raise HTTPException(401, f"Send {WEBHOOK_HEADER} or Basic auth.", {"WWW-Authenticate": "Basic"})
-        payload = await read_json(request)
+        payload = await read_bytes(request)
         return answer(await to_thread.run_sync(backend.webhook, payload, limiter=others), 201)
 
     @app.post("/reviews")
