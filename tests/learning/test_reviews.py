@@ -57,11 +57,6 @@ def load(_reference: str) -> np.ndarray:
     return np.zeros((30, 40, 3), np.uint8)
 
 
-@pytest.fixture
-def store(sqlite_store: FeedbackStore) -> FeedbackStore:
-    return sqlite_store
-
-
 def test_approved_masks_come_back_with_their_image(store: FeedbackStore) -> None:
     annotate(store, 1, brush("a", 3), brush("b", 20))
     asked: list[str] = []
