@@ -54,6 +54,8 @@ def test_threads_are_the_cores_that_the_process_may_use() -> None:
     [
         (RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ..."), True),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 98.00 MiB."), False),
+        (RuntimeError("CUDA error: out of memory"), False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), False),
         (RuntimeError("shapes differ"), False),
         (ValueError("CUDA error"), False),
     ],

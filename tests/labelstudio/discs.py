@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maskloop.errors import ImageUnavailable
+from maskloop.errors import ImageUnavailable, ImageUnreadable
 from maskloop.inference.refinement import Refinement
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.picking import Picker
@@ -31,6 +31,7 @@ RADIUS = 30.0
 """Of what a click finds, pixels."""
 PHOTO = "/data/upload/1/photo.jpg"
 MISSING = "/data/upload/1/missing.jpg"
+DAMAGED = "/data/upload/1/damaged.jpg"
 EMPTY = "/data/upload/1/empty.jpg"
 
 
@@ -107,6 +108,8 @@ class DiscSegmenter:
         self.references.append(reference)
         if reference == MISSING:
             raise ImageUnavailable(f"There is no image at http://label.example{reference} (404).", "Look for it.")
+        if reference == DAMAGED:
+            raise ImageUnreadable("It is no image.")
 
 
 def task(number: int = 1, image: str = PHOTO) -> dict[str, Any]:

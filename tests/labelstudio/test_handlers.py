@@ -6,7 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelstudio.discs import EMPTY, EVERYTHING, HEIGHT, MISSING, PHOTO, WIDTH, DiscSegmenter, box, disc, point, task
+from labelstudio.discs import (
+    DAMAGED,
+    EMPTY,
+    EVERYTHING,
+    HEIGHT,
+    MISSING,
+    PHOTO,
+    WIDTH,
+    DiscSegmenter,
+    box,
+    disc,
+    point,
+    task,
+)
 from maskloop.engines.choose import choose_engine
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable
 from maskloop.geometry import label_studio_rle, masks
@@ -226,13 +239,20 @@ FRONT_AND_BACK = """<View><Image name="front" value="$front"/><Image name="back"
     <Rectangle name="in front" toName="front"/><Rectangle name="in back" toName="back"/></View>"""
 
 
-@pytest.mark.parametrize("back", [None, "", MISSING])
+@pytest.mark.parametrize("back", [None, "", DAMAGED])
 def test_an_image_that_is_absent_or_bad_does_not_cost_the_others_their_masks(
     segmenter: DiscSegmenter, back: str | None
 ) -> None:
     task = Task(id=1, data={"back": back, "front": PHOTO})
     made = pre_annotate(segmenter, payload_of(7, task, FRONT_AND_BACK, Options(), "v"))
     assert [region["from_name"] for region in made["result"]] == ["in front"] * 3
+
+
+def test_an_image_that_may_come_another_time_is_asked_for_again(segmenter: DiscSegmenter) -> None:
+    """The task has failed, so its next retrieval tries anew."""
+    task = Task(id=1, data={"back": MISSING, "front": PHOTO})
+    with pytest.raises(ImageUnavailable):
+        pre_annotate(segmenter, payload_of(7, task, FRONT_AND_BACK, Options(), "v"))
 
 
 def test_images_that_are_absent_are_not_encoded_ahead(segmenter: DiscSegmenter) -> None:

@@ -179,6 +179,25 @@ def test_prompts_that_were_all_taken_back_ask_for_nothing() -> None:
         assert read_click(CONFIG, Context.read({"result": left}), Task(data={"image": "/a.jpg"})) is None
 
 
+def test_what_was_drawn_with_a_control_that_is_not_smart_never_asks() -> None:
+    dogs = '<Label value="Dog"/>'
+    config = LabelConfig.parse(f"""<View><Image name="image" value="$image"/>
+        <BrushLabels name="brush" toName="image">{dogs}</BrushLabels>
+        <RectangleLabels name="box" toName="image" smart="false">{dogs}</RectangleLabels>
+        <KeyPointLabels name="mark" toName="image" smart="false">{dogs}</KeyPointLabels>
+        <RectangleLabels name="smartbox" toName="image" smart="true">{dogs}</RectangleLabels></View>""")
+    by_hand = box(4, 4, 5, 5, from_name="box"), point(5, 5, positive=None, from_name="mark")
+    for left in (by_hand, by_hand[:1], by_hand[1:]):
+        assert read_click(config, Context.read({"result": left}), Task(data={"image": "/a.jpg"})) is None
+    smart = box(50, 50, 10, 10)
+    assert [b.x for b in read(smart, *by_hand, config=config).boxes] == [50]
+
+
+def test_prompts_without_numbers_are_told_apart() -> None:
+    accepted, new = (box(x, x, 5, 5, id="", score=score) for x, score in ((1, 0.9), (50, None)))
+    assert [b.x for b in read(accepted, new).boxes] == [50]
+
+
 def test_a_context_of_other_things_holds_no_prompt() -> None:
     with pytest.raises(BadRequest, match="no prompt"):
         read({**point(1, 1), "type": "choices"})

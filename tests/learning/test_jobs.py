@@ -234,12 +234,12 @@ def test_what_was_reviewed_while_a_version_learned_counts_for_the_next(
 
 
 def test_a_job_that_has_to_stop_is_taken_up_again(trainer: Trainer, registry: Registry) -> None:
-    photos = len(TASKS) - 3
+    steps = len(TASKS) - 4
     with pytest.raises(InterruptedError):
-        trainer({"project": 7}, Told(end_after=photos + 2))
+        trainer({"project": 7}, Told(end_after=len(TASKS) + 2))
     assert len(registry.versions()) == 1
     with pytest.raises(InterruptedError):  # trained, but not judged
-        trainer({"project": 7}, Told(end_after=photos + (photos - 1)))
+        trainer({"project": 7}, Told(end_after=len(TASKS) + steps))
     assert len(registry.versions()) == 2
     told = trainer({"project": 7}, Told())
     assert registry.judgement(told["version"]) is not None

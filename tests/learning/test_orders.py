@@ -60,20 +60,23 @@ def test_projects_with_new_reviews_are_followed_whoever_brought_them_in(sqlite_s
     assert sorted(done) == [("fit", 4), ("train", 4)]
 
 
-def test_what_fails_for_a_project_is_done_again_and_does_not_hold_up_the_rest(sqlite_store: FeedbackStore) -> None:
+@pytest.mark.parametrize("failure", [QueueUnavailable("No worker."), OSError("No space left on device")])
+def test_what_fails_for_a_project_is_done_again_and_does_not_hold_up_the_rest(
+    sqlite_store: FeedbackStore, failure: Exception
+) -> None:
     done: list[int] = []
     down = True
 
     def submit(project: int) -> None:
         if project == 3 and down:
-            raise QueueUnavailable("No worker.")
+            raise failure
         done.append(project)
 
     review(sqlite_store, 3)
     review(sqlite_store, 4)
     follower = Follower(sqlite_store, [submit])
     for _ in range(2):
-        with pytest.raises(QueueUnavailable):
+        with pytest.raises(type(failure)):
             follower.round()
     assert done == [4]
     down = False

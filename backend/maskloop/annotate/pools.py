@@ -18,7 +18,8 @@ from maskloop.annotate.work import KIND, Job
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Ticket, WorkerLost
 from maskloop.dispatch.queues import QueueName
-from maskloop.errors import QueueFull
+from maskloop.engines.runtime import gpu_is_lost
+from maskloop.errors import MaskloopError, QueueFull
 from maskloop.settings import Settings
 
 Answer = list[dict[str, Any]]
@@ -134,7 +135,12 @@ def _worker(make: MakeWorker, settings: Settings) -> Do:
 
 
 def _do(make: MakeWorker, settings: Settings, payload: dict[str, Any]) -> Answer:
-    return _worker(make, settings)(payload)
+    try:
+        return _worker(make, settings)(payload)
+    except RuntimeError as error:
+        if gpu_is_lost(error):
+            raise MaskloopError(f"The GPU is lost: {error}", "Start again; what is done is kept.") from error
+        raise
 
 
 def _live_by(lifeline: Connection) -> None:

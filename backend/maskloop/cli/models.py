@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Annotated
 
@@ -108,7 +109,7 @@ def challenge_command(
         typer.echo("No challenge goes on; versions in service answer all clicks.")
         return
     against = registry.in_service(project)
-    registry.start_challenge(Challenge(name=version, against=against, share=share))
+    registry.start_challenge(Challenge(name=version, against=against, share=share, started_at=datetime.now(UTC)))
     open_store(settings).record_action(getpass.getuser(), "challenge", version, {"against": against, "share": share})
     typer.echo(f"{version} answers the clicks of {share:.0%} of the tasks, {against} those of the others.")
 

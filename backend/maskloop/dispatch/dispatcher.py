@@ -163,8 +163,8 @@ class Dispatcher:
         """Blocks until the job has ended; returns its result or raises its error.
 
         Raises DeadlineExceeded at the ticket's deadline, the builtin TimeoutError after ``timeout`` seconds or soon
-        after ``stop`` is set if that is sooner, and QueueUnavailable if nobody is left to do the job. A restart of
-        Redis or of workers is waited out.
+        after ``stop`` is set if that is sooner, and QueueUnavailable if the job is lost or nobody is left to do it. A
+        restart of Redis or of workers is waited out.
         """
         end = inf if timeout is None else time.monotonic() + timeout
         key, seen = _results_key(ticket.id), "0-0"
@@ -195,6 +195,8 @@ class Dispatcher:
             self._take_out(ticket)
             if not self._has_worker(ticket.queue):
                 raise _no_worker(ticket.queue, self._redis.get(self._queues[ticket.queue].failure_key))
+        if ticket.remaining() > 0:
+            raise QueueUnavailable("Redis has lost the job.", "Ask again; see that Redis keeps its data.")
         raise DeadlineExceeded(
             f"No {ticket.queue} worker had an answer in time.", "Try again; if it lasts, start more workers."
         )

@@ -38,4 +38,6 @@ def keep_memory() -> bool:
 
 def gpu_is_lost(error: Exception) -> bool:
     """Whether, after this error of PyTorch's, the process can't use the GPU any more. Too little memory is none."""
-    return isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
+    told = str(error)
+    wants_memory = "out of memory" in told or "ALLOC_FAILED" in told
+    return isinstance(error, RuntimeError) and told.startswith("CUDA error") and not wants_memory

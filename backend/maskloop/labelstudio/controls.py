@@ -81,6 +81,7 @@ class ImageTag:
 class Control:
     """A tag that draws shapes on an image. ``labels`` is None for those without their own, such as ``<Brush>``.
 
+    smart: whether it says that it has a smart tool; by_hand: that it has none. The editor has one if it says neither.
     picks: whether its points are answered from proposals.
     """
 
@@ -93,6 +94,7 @@ class Control:
     default_label: str = ""
     tolerance: float | None = None
     picks: bool = False
+    by_hand: bool = False
 
     @property
     def type(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from maskloop.errors import MaskloopError
+from maskloop.errors import ImageRefused, ImageUnreadable, MaskloopError
 from maskloop.images import task_reference
 from maskloop.labelstudio.controls import ImageTag, Output
 from maskloop.labelstudio.label_config import LabelConfig
@@ -123,8 +123,8 @@ def pre_annotate(
 
     ``classify`` names them where a control has several labels and the configuration names none.
 
-    Raises what the first bad image raises if no other gave anything, BadRequest, BadLabelConfig, and NothingFound if
-    there is no object at all.
+    Raises what an image raises that may come another time, or if no other gave anything, BadRequest, BadLabelConfig,
+    and NothingFound if there is no object at all.
     """
     work = Work.read(payload)
     config = LabelConfig.parse(work.label_config)
@@ -140,7 +140,7 @@ def pre_annotate(
             for mask, able in _Named(config, outputs, segmenter, classify).of(reference, best):
                 height, width = mask.pixels.shape
                 found += regions_of(mask, able, Canvas(height, width, page), work.options.polygon_tolerance)
-        except MaskloopError as error:
+        except (ImageRefused, ImageUnreadable) as error:
             failures.append(error)
     if failures and not found:
         raise failures[0]

@@ -245,4 +245,5 @@ def _control(tag: str, found: _Attributes) -> Control | None:
         default_label=found.get("maskloop_label"),
         tolerance=found.number("maskloop_tolerance"),
         picks=found.flag("maskloop_pick") and shape == Shape.KEYPOINT,
+        by_hand=found.get("smart").lower() == "false",
     )

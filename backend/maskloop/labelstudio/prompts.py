@@ -1,6 +1,6 @@
 """From the editor's interactive context to prompts in pixels.
 
-The context is cumulative: it holds every key point or rectangle of one label on one image, the last one being new.
+The context is cumulative: it holds every key point or rectangle of one label on one image, the new one last.
 Prompts go when their mask is accepted or rejected, but among them are regions that ask for nothing: what was accepted
 (it has a score), what was predicted (its origin says so), and what was drawn by hand. All key points together mean one
 object, with the last rectangle if there is one too; rectangles alone mean an object each. Coordinates are percent of
@@ -116,12 +116,12 @@ def read_click(config: LabelConfig, context: Context, task: Task) -> Click | Non
     if not shapes:
         raise BadRequest("The request holds no prompt.", "Place a smart key point or a smart rectangle.")
     marked = any(shape.is_positive is not None for shape in shapes)
-    others = {
-        shape.id
+    others = [
+        shape
         for shape in shapes
         if not _prompts(_control(config, shape), shape, new=shape is shapes[-1], marked=marked)
-    }
-    prompts = [shape for shape in shapes if shape.id not in others]
+    ]
+    prompts = [shape for shape in shapes if not any(shape is one or shape.id == one.id != "" for one in others)]
     if not prompts:
         return None
     last = prompts[-1]
@@ -172,7 +172,7 @@ def _prompts(control: Control, shape: ContextResult, *, new: bool, marked: bool)
     rectangle doesn't say by which tool it was drawn. The editor has a smart tool for each control that isn't
     ``smart="false"``, so a new one asks whatever its control.
     """
-    if shape.score is not None or shape.origin.startswith("prediction"):
+    if control.by_hand or shape.score is not None or shape.origin.startswith("prediction"):
         return False
     if control.shape is Shape.KEYPOINT:
         return shape.is_positive is not None or not marked

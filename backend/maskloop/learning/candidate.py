@@ -63,7 +63,7 @@ def prepare(
     folder: Path,
     watch: Watch = iter,
     *,
-    held_out: Sequence[ReviewedPhoto] = (),
+    held_out: Iterable[ReviewedPhoto] = (),
 ) -> Prepared:
     """Read and encode, by the encoder that training starts from; what fails is recorded and left out.
 

@@ -105,7 +105,9 @@ class Trainer:
         checkpoint, watch = self._registry.checkpoint(name), partial(self._watched, context=context)
         self._registry.drop_checkpoints(f"p{project}-", but=name)
         encode = self._encoder_of(OFFICIAL).embedding_of
-        prepared = prepare(learn, encode, self._settings, checkpoint.parent, watch, held_out=keep)
+        prepared = prepare(
+            learn, encode, self._settings, checkpoint.parent, watch, held_out=self._checked(keep, context)
+        )
 
         def on_progress(step: Progress) -> None:
             context.check()

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Ticket
 from maskloop.dispatch.queues import QueueName
-from maskloop.errors import MaskloopError
 from maskloop.learning.approved import count_reviewed
 from maskloop.learning.registry import Registry
 from maskloop.learning.store import FeedbackStore
@@ -42,8 +41,9 @@ def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -
 
     Raises FeedbackUnavailable.
     """
-    learned = [one.data for one in registry.versions() if one.data and one.data.source == source(project)]
-    last = max((data.read_until for data in learned if data.read_until is not None), default=None)
+    learned = [one for one in registry.versions() if one.data and one.data.source == source(project)]
+    moments = [one.data.read_until or one.made_at for one in learned if one.data]
+    last = max((moment for moment in moments if moment is not None), default=None)
     return sum(count_reviewed(store, project, last).values()) >= every
 
 
@@ -92,7 +92,7 @@ class Follower:
             try:
                 step(project)
                 self._left.remove((project, step))
-            except MaskloopError as error:
+            except Exception as error:  # noqa: BLE001  # raised below
                 errors.append(error)
         if errors:
             raise errors[0]

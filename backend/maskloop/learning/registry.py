@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 OFFICIAL = "official"
 """The version that is always there: MobileSAM's own weights."""
+EPOCH = datetime.min.replace(tzinfo=UTC)
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -105,7 +106,7 @@ class Challenge(BaseModel):
     name: str
     against: str
     share: float = Field(gt=0, lt=1)
-    started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    started_at: datetime = EPOCH
 
     def takes(self, task_id: int) -> bool:
         digest = hashlib.sha256(f"{self.name} {task_id}".encode()).digest()
@@ -321,7 +322,6 @@ class Registry:
 
 VERSION, JUDGEMENT, CHANCES = TypeAdapter(ModelVersion), TypeAdapter(Judgement), TypeAdapter(Chances)
 CHALLENGE, PROMOTIONS = TypeAdapter(Challenge), TypeAdapter(list[Promotion])
-EPOCH = datetime.min.replace(tzinfo=UTC)
 
 
 def last(promotions: Sequence[Promotion], project: int | None) -> int:
