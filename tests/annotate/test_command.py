@@ -320,6 +320,8 @@ def test_boxes_prompt_the_masks_and_those_without_a_photo_are_told(tmp_path: Pat
         (["photos", "--out", "c.json", "--classes", "cat,dog"], "automatic masks don't know theirs"),
         (["photos", "--out", "c.json", "--classes", "cat,dog", "--label", "horse"], "horse is not among the classes"),
         (["photos", "--out", "c.json", "--classes", "cat,cat"], "cat twice"),
+        (["photos", "--out", "c.json", "--classes", ",".join(f"class {n}" for n in range(80))], "There are 80 classes"),
+        (["photos", "--out", "c.json", "--classes", "photos/00.png"], "no text in UTF-8"),
         (["photos", "--out", "c.json", "--classifier", "birds"], "no classes called 'birds'"),
         (["photos", "--out", "c.json", "--boxes", "missing.json"], "missing.json can't be read"),
         (["photos", "--out", "c.json", "--boxes", "photos/00.png"], "can't be understood"),
@@ -372,6 +374,18 @@ def test_other_options_do_not_mix_with_an_earlier_run_unless_it_is_forgotten(
     assert "label: object then, cat now" in refused(tmp_path, monkeypatch, *arguments, "--label", "cat")
     assert annotate(tmp_path, *arguments, "--label", "cat", "--fresh").returncode == 0
     assert json.loads((tmp_path / "c.json").read_text())["categories"] == [{"id": 1, "name": "cat"}]
+
+
+def test_a_promotion_in_between_does_not_mix_two_models(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["photos", "--out", "c.json", "--format", "coco"]
+    assert annotate(tmp_path, *arguments).returncode == 0
+    promoted = tmp_path / "data" / "models" / "service.json"
+    promoted.parent.mkdir(parents=True, exist_ok=True)
+    promoted.write_text('[{"name": "official"}, {"name": "v1"}]')
+    assert "model: official then, v1 now" in refused(tmp_path, monkeypatch, *arguments)
+    assert annotate(tmp_path, *arguments, "--model", "official").returncode == 0
 
 
 def test_a_photo_that_a_list_names_twice_is_done_once(tmp_path: Path, photos: Path) -> None:

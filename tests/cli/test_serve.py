@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +160,22 @@ def test_each_click_may_use_all_cores_batches_share_them_and_training_leaves_one
     workers = {QueueName.INTERACTIVE: 2, QueueName.BATCH: 2, QueueName.TRAIN: 1}
     *children, _ = serve.children(settings, workers)
     assert tuple(int(child.env["MASKLOOP_THREADS"]) for child in children) == expected
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, ""), (401, " can't be used: ")])
+def test_the_banner_says_whether_label_studio_takes_the_token(status: int, said: str) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        told = serve.label_studio(Settings(label_studio_url=url, label_studio_api_key="0" * 40))
+        server.shutdown()
+    assert told.startswith(url + said)
+    assert ("token" in told) == bool(said)

@@ -43,7 +43,7 @@ def _shape(photo: Annotated, segment: Segment) -> dict[str, Any]:
         "bbox": list(segment.box),
         "area": segment.area,
         "iscrowd": 0,
-        "score": round(segment.score, 4),
+        "score": round(min(segment.score, 1.0), 4),
     }
 
 

@@ -139,7 +139,7 @@ def config_for(classes: Sequence[str]) -> str:
     SubElement(view, "Image", name="image", value="$image", zoom="true")
     smart = {"smart": "true"}
     for tag, name, more in (
-        ("BrushLabels", "brush", {}),
+        ("BrushLabels", "brush", {"smart": "false"}),
         ("KeyPointLabels", "point", smart),
         ("RectangleLabels", "box", smart),
     ):

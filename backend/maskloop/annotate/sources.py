@@ -21,7 +21,7 @@ import fsspec  # type: ignore[import-untyped]
 from maskloop.annotate.values import AnnotateError, Skipped, Source
 from maskloop.errors import ImageUnavailable, ImageUnreadable
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 LIST_SUFFIXES = frozenset({".json", ".lst", ".txt"})
 MAGIC = frozenset("*?[")
 

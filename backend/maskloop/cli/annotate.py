@@ -38,6 +38,7 @@ from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.learning import classes as learned_classes
 from maskloop.learning.classifiers import Classifiers
+from maskloop.learning.versions import registry_of
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.settings import Settings
 
@@ -185,6 +186,9 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             min_mask_region_area=min_area,
             tile_side=tile_side,
         )
+        redis_url = redis_url or settings.redis_url
+        if redis_url is None:  # another machine's workers know themselves what is in service
+            model = model or registry_of(settings).in_service()
         prompting = Prompting(label, automatic, found, classifier, model)
         to = place(out, FILES[format], settings.data_dir)
         addresses = Addresses(local_files_root or settings.local_files_root, image_url)
@@ -204,7 +208,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             to.journal.unlink(missing_ok=True)
         with Journal(to.journal, _options(prompting, boxes, learned)) as journal:
             with (
-                closing(_pool(make_worker, settings, redis_url or settings.redis_url, processes)) as pool,
+                closing(_pool(make_worker, settings, redis_url, processes)) as pool,
                 _stop_on_ctrl_c(console) as stop,
                 Watch(console, total) as watch,
             ):
@@ -242,13 +246,19 @@ def _target(path: Path, format: FormatName) -> Target:
 def _class_names(classes: str | None) -> tuple[str, ...]:
     if classes is None:
         return ()
-    path = Path(classes)
-    listed = path.read_text().splitlines() if path.is_file() else classes.split(",")
+    listed = _lines(Path(classes)) if os.path.isfile(classes) else classes.split(",")  # noqa: PTH113  # long lists too
     names = [name.strip() for name in listed if name.strip()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         raise AnnotateError(f"--classes names {', '.join(twice)} twice." if twice else "--classes is empty.")
     return tuple(names)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return _read(path).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise AnnotateError(f"{path} is no text in UTF-8.", "Save it in that encoding.") from error
 
 
 def _labels(
@@ -331,13 +341,14 @@ def _stop_on_ctrl_c(console: Console) -> Iterator[threading.Event]:
 
 
 class Pace(ProgressColumn):
-    """Photos a minute in this run, and the time left at that pace."""
+    """Photos a minute since the first of this run was done, and the time left at that pace."""
 
     def render(self, task: Task) -> Text:
-        done = task.completed - task.fields["earlier"]
-        if not done or not task.elapsed:
+        began, earlier = task.fields["began"]
+        done = task.completed - earlier
+        if began is None or not done or not task.elapsed:
             return Text("")
-        pace = done / task.elapsed
+        pace = done / (task.elapsed - began)
         left = "" if task.total is None else f", {timedelta(seconds=round((task.total - task.completed) / pace))} left"
         return Text(f"{pace * 60:.1f} images/min{left}")
 
@@ -348,8 +359,9 @@ class Watch:
     def __init__(self, console: Console, total: int | None) -> None:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Pace()
         self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task("Photos", total=total, earlier=0)
+        self._task = self._progress.add_task("Loading the model", total=total, began=(None, 0))
         self._earlier = 0
+        self._began: float | None = None
         self._skipped = 0
 
     def __enter__(self) -> Self:
@@ -361,16 +373,22 @@ class Watch:
 
     def resumed(self) -> None:
         self._earlier += 1
-        self._progress.update(self._task, advance=1, earlier=self._earlier)
+        self._progress.update(self._task, advance=1, began=(self._began, self._earlier))
 
     def ended(self, outcome: Outcome) -> None:
         self._skipped += isinstance(outcome, Skipped)
         description = f"Photos ({self._skipped} skipped)" if self._skipped else "Photos"
-        self._progress.update(self._task, advance=1, description=description)
+        if self._began is None:  # until then the model was loaded
+            self._began = self._progress.tasks[self._task].elapsed
+            self._earlier += 1
+        self._progress.update(self._task, advance=1, description=description, began=(self._began, self._earlier))
 
 
 def _tell(console: Console, out: str, done: Done, skipped: Sequence[Skipped]) -> None:
     segments = sum(len(photo.segments) for photo in done.photos)
     console.print(f"{len(done.photos)} photos with {segments} segments are in {out}.", markup=False, soft_wrap=True)
+    versions = sorted({photo.version for photo in done.photos})
+    if len(versions) > 1:
+        console.print(f"They are of several models, {', '.join(versions)}: --fresh does all with one.", soft_wrap=True)
     for each in skipped:
         console.print(f"skipped: {each.reference}: {each.reason}", markup=False, soft_wrap=True, highlight=False)

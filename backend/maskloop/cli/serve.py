@@ -27,9 +27,9 @@ from maskloop.dispatch.private_redis import PrivateRedis, private_directory
 from maskloop.dispatch.queues import QueueName, connect, reaching_redis
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
-from maskloop.errors import BadRequest, MaskloopError
+from maskloop.errors import BadRequest, LabelStudioError, MaskloopError
 from maskloop.labelstudio.api import LabelStudioApi
-from maskloop.labelstudio.connect import can_deliver, connect_backend, versions_of
+from maskloop.labelstudio.connect import connect_backend, versions_of
 from maskloop.learning.versions import Answering, in_words
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
@@ -153,7 +153,7 @@ def _announce(settings: Settings, private: bool, answering: Callable[[], Answeri
             continue
         failures = [str(queue.failure) for queue in queues.values() if queue.failure]
         if failures or all(ready(queues[name]) >= count for name, count in wanted.items()):
-            typer.echo(banner(settings, private, answering(), queues, failures))
+            typer.echo(banner(settings, private, answering(), queues, label_studio(settings), failures))
             return
         if time.monotonic() > late:
             log.info("The workers are still loading the model; the first start prepares it for this machine.")
@@ -164,11 +164,26 @@ def ready(queue: QueueState) -> int:
     return sum(worker.state in ("idle", "busy") for worker in queue.workers)
 
 
+def label_studio(settings: Settings) -> str:
+    """Where it is, and what keeps it from being used."""
+    if settings.label_studio_url is None or settings.label_studio_api_key is None:
+        return NO_LABEL_STUDIO
+    api = LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
+    try:
+        api.check()
+    except LabelStudioError as error:
+        return f"{settings.label_studio_url} can't be used: {error}"
+    finally:
+        api.close()
+    return str(settings.label_studio_url)
+
+
 def banner(
     settings: Settings,
     private: bool,
     answering: Answering,
     queues: Mapping[QueueName, QueueState],
+    labels_at: str,
     failures: Sequence[str],
 ) -> str:
     reports = [worker.report for queue in queues.values() for worker in queue.workers]
@@ -176,14 +191,13 @@ def banner(
         {f"{report['engine']} {report['engine_note']}".strip() for report in reports if "engine" in report}
     )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    label_studio = settings.label_studio_url if can_deliver(settings) else NO_LABEL_STUDIO
     facts = {
         "Address": f"http://{host}:{settings.port}",
         "Model": in_words(answering),
         "Engine": ", ".join(engines) or "told by the workers as they start",
         "Redis": "private" if private else "the one named",
         "Workers": ", ".join(f"{ready(queue)} {name}" for name, queue in queues.items()),
-        "Label Studio": label_studio,
+        "Label Studio": labels_at,
         "Access": "open to all who reach the address" if Guard.from_settings(settings).is_open else "Basic auth",
     }
     lines = [f"  {name:<14}{fact}" for name, fact in facts.items()]

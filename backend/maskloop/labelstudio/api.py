@@ -48,6 +48,10 @@ class LabelStudioApi:
     def close(self) -> None:
         self._client.close()
 
+    def check(self) -> None:
+        """Raises LabelStudioError if Label Studio isn't there or doesn't take the token."""
+        self._json("GET", "/api/projects/", params={"page_size": 1})
+
     def project(self, project: int) -> JSON:
         """``GET /api/projects/{id}/``: among others ``label_config``, ``sampling`` and ``model_version``."""
         return dict(self._json("GET", f"/api/projects/{project}/"))
