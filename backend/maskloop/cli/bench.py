@@ -19,9 +19,9 @@ from maskloop.bench.machine import Machine, measure_machine
 from maskloop.bench.rows import Row, as_table
 from maskloop.bench.runner import FULL, QUICK, Bench
 from maskloop.cli.evaluate import MakeEngine
+from maskloop.cli.options import load
 from maskloop.errors import BadRequest
 from maskloop.official.process import OfficialProcess
-from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
 PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg")
@@ -58,7 +58,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
             network = make_engine(None, engine)
             machine = measure_machine("cuda" if "cuda" in network.name else "cpu")
             reference = (
-                stack.enter_context(OfficialProcess(reference_python, verified_path(Settings().weights_dir)))
+                stack.enter_context(OfficialProcess(reference_python, verified_path(load().weights_dir)))
                 if reference_python
                 else None
             )

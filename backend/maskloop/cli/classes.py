@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from maskloop.cli.options import load
 from maskloop.learning.examples import MOST, from_coco, learn, newest
 from maskloop.learning.recognition import Recognition
-from maskloop.settings import Settings
 
 Images = Annotated[Path, typer.Option(help="Folder of the photos.")]
 Annotations = Annotated[Path, typer.Option(help="COCO's instances JSON for them.")]
@@ -24,7 +24,7 @@ def command(
     images: Images, annotations: Annotations, name: Name, categories: Categories = "", examples: Examples = MOST
 ) -> None:
     """Learn classes from the masks of a COCO file; ten examples of each are a start."""
-    names = Recognition(Settings())
+    names = Recognition(load())
     wanted = [each.strip() for each in categories.split(",") if each.strip()]
     photos = newest(from_coco(images, annotations, wanted), examples)
     found = learn(track(photos, "Photos", console=Console(stderr=True)), names.describe)

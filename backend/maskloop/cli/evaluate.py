@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from maskloop.cli.options import load as load_settings
 from maskloop.engines.base import Engine
 from maskloop.errors import BadRequest
 from maskloop.evaluation.by_class import ByClass, Classify
@@ -23,7 +24,6 @@ from maskloop.evaluation.measure import REFERENCE, Measure, evaluate
 from maskloop.evaluation.prompted import OneBox, OneClick, segment_with
 from maskloop.evaluation.reference import Reference
 from maskloop.sam.automatic import AutomaticSettings
-from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
 MakeEngine = Callable[[str | None, str | None], Engine]
@@ -87,7 +87,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         if reference_python is None:
             figures = evaluate(network, photos, measures)
         else:
-            with Reference(reference_python, verified_path(Settings().weights_dir)) as official:
+            with Reference(reference_python, verified_path(load_settings().weights_dir)) as official:
                 makers = {
                     "click": lambda: OneClick(official.segment),
                     "box": lambda: OneBox(official.segment),
@@ -103,7 +103,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
 def _classifier(name: str) -> Classify:
     from maskloop.learning.recognition import Recognition  # imports torch
 
-    return Recognition(Settings()).called(name)
+    return Recognition(load_settings()).called(name)
 
 
 def _parsed(prompts: str) -> Sequence[str]:

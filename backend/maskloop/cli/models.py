@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from maskloop.cli.options import load
 from maskloop.dispatch.private_redis import private_url
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import can_deliver, connect_showing
@@ -40,7 +41,7 @@ def open_registry(settings: Settings) -> Registry:
 @app.command("list")
 def list_command() -> None:
     """All versions, the oldest first, and where they are in service."""
-    registry = open_registry(Settings())
+    registry = open_registry(load())
     answering, table = registry.answering(), Table(box=None)
     for column in ("in service", "version", "from", "made", "objects", "click", "box", "NoC@85", "gate"):
         table.add_column(column)
@@ -62,7 +63,7 @@ def list_command() -> None:
 @app.command("show")
 def show_command(version: Version) -> None:
     """Everything that is known of a version, as JSON; its file is checked."""
-    registry = open_registry(Settings())
+    registry = open_registry(load())
     said = registry.judgement(version)
     registry.weights(version)
     typer.echo(registry.get(version).model_dump_json(indent=2))
@@ -76,7 +77,7 @@ def promote_command(version: Version, project: Project = None, force: Force = Fa
 
     Everywhere: also in projects that had one of their own.
     """
-    settings = Settings()
+    settings = load()
     registry = open_registry(settings)
     said = registry.judgement(version)
     if not force and not (said and said.passed):
@@ -98,7 +99,7 @@ def challenge_command(
 
     It does so wherever that one answers, and ends when another takes its place.
     """
-    settings = Settings()
+    settings = load()
     registry = open_registry(settings)
     if end == (version is not None):
         raise BadRequest("Name a version, or --end the challenge that goes on.")
@@ -117,7 +118,7 @@ def challenge_command(
 @app.command("compare")
 def compare_command() -> None:
     """What people kept of the challenger's masks, and of those of the version in service."""
-    settings = Settings()
+    settings = load()
     registry, store = open_registry(settings), open_store(settings)
     challenge = registry.challenge()
     if challenge is None:
@@ -149,7 +150,7 @@ def compare_command() -> None:
 @app.command("rollback")
 def rollback_command(project: Project = None) -> None:
     """Take back the last promotion: the version that was in service before it is again."""
-    settings = Settings()
+    settings = load()
     registry = open_registry(settings)
     taken = registry.rollback(project)
     now = registry.in_service(taken.project)

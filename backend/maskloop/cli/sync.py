@@ -9,18 +9,18 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from maskloop.cli.options import load
 from maskloop.errors import BadRequest
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import open_store
-from maskloop.settings import Settings
 
 Project = Annotated[int, typer.Option(help="Number of the Label Studio project.")]
 
 
 def command(project: Project) -> None:
     """Fill the feedback store with a project's tasks, annotations and predictions. Repeating it does no harm."""
-    settings = Settings()
+    settings = load()
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         raise BadRequest(
             "Label Studio's address or a token isn't set.",

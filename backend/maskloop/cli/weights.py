@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from maskloop.settings import Settings
+from maskloop.cli.options import load
 from maskloop.weights import fetch, official, verified_path
 from maskloop.weights.manifest import Source
 
@@ -24,14 +24,14 @@ WeightsDir = Annotated[
 def fetch_command(weights_dir: WeightsDir = None) -> None:
     """Bring the weights here from the first source in reach, verified; nothing to do if they are."""
     with ProgressBar(Console(stderr=True)) as bar:
-        path = fetch(weights_dir or Settings().weights_dir, bar)
+        path = fetch(weights_dir or load().weights_dir, bar)
     typer.echo(f"{path} is there and verified.")
 
 
 @app.command("verify")
 def verify_command(weights_dir: WeightsDir = None) -> None:
     """Check size and sha256 of the weights that are here."""
-    typer.echo(f"{verified_path(weights_dir or Settings().weights_dir)} is the file that the manifest names.")
+    typer.echo(f"{verified_path(weights_dir or load().weights_dir)} is the file that the manifest names.")
 
 
 class ProgressBar:

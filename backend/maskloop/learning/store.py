@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
 from maskloop.errors import BadRequest
@@ -249,9 +249,16 @@ class FeedbackStore:
 
 
 def open_store(settings: Settings) -> FeedbackStore:
-    """The store that the settings name."""
+    """The store that the settings name. Raises BadRequest if that is no address of a database."""
     url = settings.database_url
-    return FeedbackStore.open(settings.data_dir, url.get_secret_value() if url else None)
+    try:
+        return FeedbackStore.open(settings.data_dir, url.get_secret_value() if url else None)
+    except (ArgumentError, ImportError, OSError, ValueError) as error:
+        raise BadRequest(
+            f"The feedback database can't be opened: {error}.",
+            "MASKLOOP_DATABASE_URL (--database-url) takes postgresql://user:password@host/name, or sqlite:///file; "
+            "without it there is one in the data directory.",
+        ) from error
 
 
 def _insert(session: Session, waiting: Waiting) -> int:
