@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,10 @@ ARGUMENTS = {
     "train": ["--images", ".", "--annotations", "a.json", "--name", "new"],
     "classes": ["--images", ".", "--annotations", "a.json", "--name", "new"],
 }
+
+
+def make_engine() -> None:
+    import_module("maskloop.cli.wiring").make_engine(None, None)
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -47,3 +53,22 @@ def test_no_address_of_a_database(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MASKLOOP_DATABASE_URL", url)
     with pytest.raises(BadRequest, match="MASKLOOP_DATABASE_URL"):
         open_store(Settings())
+
+
+WRITERS: dict[str, Callable[[], None]] = {
+    "serve": lambda: load(COMMANDS["serve"])(args=["--port", "0"]),
+    "evaluate": make_engine,
+    "promote": lambda: load(COMMANDS["models"])(args=["promote", "official", "--force"]),
+    **{name: lambda name=name: load(COMMANDS[name])(args=ARGUMENTS[name]) for name in ("train", "report", "classes")},
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nope"])
+def test_a_data_directory_that_can_not_be_written(
+    name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no directory")
+    monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path / place))
+    with pytest.raises(BadRequest, match=rf"{place} can't be written: .* MASKLOOP_DATA_DIR"):
+        WRITERS[name]()

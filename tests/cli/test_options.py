@@ -35,17 +35,26 @@ def app(seen: list[tuple[Settings, str]], monkeypatch: pytest.MonkeyPatch) -> ty
 
 
 def test_a_flag_comes_before_a_variable_and_that_before_the_default(
-    app: typer.Typer, seen: list[tuple[Settings, str]], monkeypatch: pytest.MonkeyPatch
+    app: typer.Typer, seen: list[tuple[Settings, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MASKLOOP_THREADS", "3")
     monkeypatch.setenv("MASKLOOP_HOST", "10.0.0.1")
-    flags = ["--threads", "5", "--allowed-hosts", "a.org, *.b.org", "--engine", "torch-cpu", "--data-dir", "/tmp/x"]
+    flags = [
+        "--threads",
+        "5",
+        "--allowed-hosts",
+        "a.org, *.b.org",
+        "--engine",
+        "torch-cpu",
+        "--data-dir",
+        str(tmp_path),
+    ]
     flags += ["--label-studio-url", "http://label.studio:8080", "--basic-auth-pass", "secret", "--name", "own"]
     assert CliRunner().invoke(app, flags).exit_code == 0
     ((settings, name),) = seen
     assert (settings.threads, settings.host, settings.port, name) == (5, "10.0.0.1", 9090, "own")
     assert settings.allowed_hosts == ("a.org", "*.b.org")
-    assert (settings.engine, settings.data_dir) == ("torch-cpu", Path("/tmp/x"))
+    assert (settings.engine, settings.data_dir) == ("torch-cpu", tmp_path)
     assert str(settings.label_studio_url) == "http://label.studio:8080/"
     assert settings.basic_auth_pass == SecretStr("secret")
 

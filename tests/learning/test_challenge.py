@@ -95,8 +95,9 @@ def test_a_challenge_is_of_one_version_wherever_that_answers(registry: Registry)
 
 
 def test_who_ends_a_challenge_is_in_the_audit(
-    registry: Registry, sqlite_store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, sqlite_store: FeedbackStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(models, "open_registry", lambda _: registry)
     monkeypatch.setattr(models, "open_store", lambda _: sqlite_store)
     registry.start_challenge(of(0.2))

@@ -173,3 +173,10 @@ def test_a_damaged_record_is_named(registry: Registry, model: MobileSam, tmp_pat
     (tmp_path / "models" / file).write_text('{"name": ')
     with pytest.raises(WeightsError, match=f"{file} is damaged"):
         registry.in_service(), registry.challenge(), registry.get("v1"), registry.judgement("v1")
+
+
+def test_what_can_not_be_read_is_not_said_to_be_damaged(tmp_path: Path) -> None:
+    """Or somebody removes it, as they are told to."""
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(WeightsError, match=r"service\.json can't be read: Not a directory\. .*MASKLOOP_DATA_DIR"):
+        Registry(tmp_path / "data" / "models", tmp_path / "mobile_sam.pt").in_service()

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from maskloop.cli.options import load
+from maskloop.cli.options import load_to_write
 from maskloop.learning.examples import MOST, from_coco, learn, newest
 from maskloop.learning.recognition import Recognition
 
@@ -24,7 +24,7 @@ def command(
     images: Images, annotations: Annotations, name: Name, categories: Categories = "", examples: Examples = MOST
 ) -> None:
     """Learn classes from the masks of a COCO file; ten examples of each are a start."""
-    names = Recognition(load())
+    names = Recognition(load_to_write())
     wanted = [each.strip() for each in categories.split(",") if each.strip()]
     photos = newest(from_coco(images, annotations, wanted), examples)
     found = learn(track(photos, "Photos", console=Console(stderr=True)), names.describe)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from maskloop.cli.options import load
+from maskloop.cli.options import load, load_to_write
 from maskloop.dispatch.private_redis import private_url
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import can_deliver, connect_showing
@@ -77,7 +77,7 @@ def promote_command(version: Version, project: Project = None, force: Force = Fa
 
     Everywhere: also in projects that had one of their own.
     """
-    settings = load()
+    settings = load_to_write()
     registry = open_registry(settings)
     said = registry.judgement(version)
     if not force and not (said and said.passed):
@@ -99,7 +99,7 @@ def challenge_command(
 
     It does so wherever that one answers, and ends when another takes its place.
     """
-    settings = load()
+    settings = load_to_write()
     registry = open_registry(settings)
     if end == (version is not None):
         raise BadRequest("Name a version, or --end the challenge that goes on.")
@@ -118,7 +118,7 @@ def challenge_command(
 @app.command("compare")
 def compare_command() -> None:
     """What people kept of the challenger's masks, and of those of the version in service."""
-    settings = load()
+    settings = load_to_write()
     registry, store = open_registry(settings), open_store(settings)
     challenge = registry.challenge()
     if challenge is None:
@@ -150,7 +150,7 @@ def compare_command() -> None:
 @app.command("rollback")
 def rollback_command(project: Project = None) -> None:
     """Take back the last promotion: the version that was in service before it is again."""
-    settings = load()
+    settings = load_to_write()
     registry = open_registry(settings)
     taken = registry.rollback(project)
     now = registry.in_service(taken.project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import tempfile
 import types
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -18,7 +19,8 @@ PREFIX = "MASKLOOP_"
 
 
 def with_settings(command: Callable[..., None], *, without: Iterable[str] = ()) -> Callable[..., None]:
-    """``command(settings, **own)`` as a command with its own parameters and a flag for each setting.
+    """``command(settings, **own)`` as a command with its own parameters and a flag for each setting. It may write to
+    the data directory.
 
     without: settings that mean nothing to this command.
     """
@@ -28,7 +30,7 @@ def with_settings(command: Callable[..., None], *, without: Iterable[str] = ()) 
 
     def run(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in fields}
-        command(load({name: value for name, value in chosen.items() if value is not None}), **given)
+        command(load_to_write({name: value for name, value in chosen.items() if value is not None}), **given)
 
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + flags
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -44,6 +46,22 @@ def load(given: dict[str, Any] | None = None) -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"{variable(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
         raise BadRequest(f"The settings can't be used: {faults}.", "`maskloop serve --help` lists them.") from error
+
+
+def load_to_write(given: dict[str, Any] | None = None) -> Settings:
+    """The same for a command that writes to the data directory, which is made. Raises BadRequest also if it can't be
+    written."""
+    settings = load(given)
+    directory = settings.data_dir
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        raise BadRequest(
+            f"The data directory {directory} can't be written: {error.strerror}.",
+            "Name another with MASKLOOP_DATA_DIR (--data-dir).",
+        ) from error
+    return settings
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from maskloop.cli.options import load
+from maskloop.cli.options import load_to_write
 from maskloop.errors import BadRequest
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.learning.spool import FeedbackUnavailable
@@ -20,7 +20,7 @@ Project = Annotated[int, typer.Option(help="Number of the Label Studio project."
 
 def command(project: Project) -> None:
     """Fill the feedback store with a project's tasks, annotations and predictions. Repeating it does no harm."""
-    settings = load()
+    settings = load_to_write()
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         raise BadRequest(
             "Label Studio's address or a token isn't set.",

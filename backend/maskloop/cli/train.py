@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from maskloop.cli.models import open_registry
-from maskloop.cli.options import load
+from maskloop.cli.options import load_to_write
 from maskloop.engines.runtime import available_threads, keep_memory
 from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
 from maskloop.learning.dataset import describe, from_coco, split
@@ -60,7 +60,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         adapters: Adapters = DEFAULT.adapter_rank,
     ) -> None:
         """Train a version of the model from a COCO file. Run again after an interruption, it goes on where it was."""
-        settings, console = load(), Console(stderr=True)
+        settings, console = load_to_write(), Console(stderr=True)
         registry = open_registry(settings)
         registry.check_free(name)
         chosen = [category.strip() for category in categories.split(",") if category.strip()]

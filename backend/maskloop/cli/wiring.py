@@ -12,7 +12,7 @@ from maskloop.annotate import work as annotating
 from maskloop.annotate.pools import Do
 from maskloop.cli.loading import Models, open_engine
 from maskloop.cli.models import open_registry
-from maskloop.cli.options import load
+from maskloop.cli.options import load_to_write
 from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.executor import Handler, Service
 from maskloop.dispatch.queues import QueueName, connect
@@ -41,7 +41,7 @@ log = logging.getLogger("maskloop.worker")
 
 def make_engine(model: str | None, engine: str | None) -> Engine:
     """For a command: a model version (None: the one in service) on an engine (None: the setting's)."""
-    settings = load(None if engine is None else {"engine": engine})
+    settings = load_to_write(None if engine is None else {"engine": engine})
     registry = open_registry(settings)
     return open_engine(settings, registry, model or registry.in_service())
 

@@ -353,12 +353,16 @@ def sha256(path: Path) -> str:
 
 
 def read(path: Path, of: TypeAdapter[T]) -> T:
-    """Raises WeightsError if the file is damaged, FileNotFoundError if there is none."""
+    """Raises WeightsError if the file is damaged or can't be read, FileNotFoundError if there is none."""
     try:
         return of.validate_json(path.read_bytes())
     except FileNotFoundError:
         raise
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise WeightsError(
+            f"{path} can't be read: {error.strerror}.", "Check the data directory (MASKLOOP_DATA_DIR)."
+        ) from error
+    except ValidationError as error:
         raise WeightsError(f"{path} is damaged: {error}", "Restore it from a backup, or remove it.") from error
 
 
