@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from maskloop.cli import evaluate
 from maskloop.cli.main import COMMANDS, load
 from maskloop.dispatch.queues import connect
 from maskloop.errors import BadRequest
@@ -72,3 +73,37 @@ def test_a_data_directory_that_can_not_be_written(
     monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path / place))
     with pytest.raises(BadRequest, match=rf"{place} can't be written: .* MASKLOOP_DATA_DIR"):
         WRITERS[name]()
+
+
+@pytest.mark.parametrize("place", [".", "nowhere/file", "file/below"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "--images", ".", "--annotations", "unread.json", "--json"],
+        ["bench", "--json"],
+        ["report", "--project", "1", "--output"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_where_the_outcome_can_not_go_is_said_first(
+    command: list[str], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(BadRequest, match="can't be written"):
+        load(COMMANDS[command[0]])(args=[*command[1:], str(tmp_path / place)])
+    assert not (tmp_path / "data").exists()
+
+
+def test_figures_that_no_file_takes_are_shown_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The disk may have filled since the check."""
+    with pytest.raises(BadRequest, match="can't be written"):
+        evaluate._tell({"click": 0.815}, str(tmp_path / "nowhere" / "figures.json"))
+    assert "0.815" in capsys.readouterr().out
+
+
+def test_classes_are_not_learned_for_a_name_they_can_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The photos, which aren't there, are not even looked for."""
+    monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(BadRequest, match="Classes can't be called 'a/b'"):
+        load(COMMANDS["classes"])(args=["--images", "nowhere", "--annotations", "nowhere.json", "--name", "a/b"])

@@ -19,7 +19,7 @@ from maskloop.bench.machine import Machine, measure_machine
 from maskloop.bench.rows import Row, as_table
 from maskloop.bench.runner import FULL, QUICK, Bench
 from maskloop.cli.evaluate import MakeEngine
-from maskloop.cli.options import load
+from maskloop.cli.options import check_output, load, write_output
 from maskloop.errors import BadRequest
 from maskloop.official.process import OfficialProcess
 from maskloop.weights import verified_path
@@ -48,6 +48,8 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
     ) -> None:
         """Measure encoding, clicks, the queue and the codecs, side by side with the official code in one run."""
         photos = photos_in(images)
+        if json_to and json_to != "-":
+            check_output(Path(json_to))
         console = Console(stderr=True)
         columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
         rows: list[Row] = []
@@ -88,11 +90,11 @@ def tell(rows: list[Row], machine: Machine, json_to: str | None) -> None:
     if json_to == "-":
         typer.echo(document)
         return
-    if json_to:
-        Path(json_to).write_text(document + "\n")
     console = Console()
     console.print(as_table(rows))
     console.print(
         f"{machine.name}, {machine.cores} cores: {machine.operations / 1e9:.0f} GFLOP/s ({machine.precision}), "
         f"{machine.bandwidth / 1e9:.0f} GB/s"
     )
+    if json_to:
+        write_output(Path(json_to), document + "\n")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from maskloop.cli.options import check_output, write_output
 from maskloop.cli.options import load as load_settings
 from maskloop.engines.base import Engine
 from maskloop.errors import BadRequest
@@ -34,7 +35,8 @@ Images = Annotated[Path, typer.Option(help="Folder of the photos.")]
 Annotations = Annotated[Path, typer.Option(help="COCO's instances JSON for them.")]
 Prompts = Annotated[str, typer.Option(help=f"What to measure, with commas between: {', '.join(PROMPTS)}.")]
 Json = Annotated[
-    str | None, typer.Option("--json", help="File to write the figures to, - for standard output; else a table.")
+    str | None,
+    typer.Option("--json", help="File to write the figures to beside the table, - for standard output in its place."),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Take the first so many photos.")]
 Model = Annotated[str | None, typer.Option(help="Version to measure; by default the one in service.")]
@@ -69,6 +71,8 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
     ) -> None:
         """Measure masks against ground truth: IoU of a click and a box, clicks needed, recall of automatic masks."""
         chosen = _parsed(prompts)
+        if json_to is not None and json_to != "-":
+            check_output(Path(json_to))
         dataset = load(images, annotations, limit=limit)
         console = Console(stderr=True)
         if dataset.missing:
@@ -120,15 +124,13 @@ def _missing(dataset: Dataset, images: Path) -> str:
 
 
 def _tell(figures: dict[str, float], json_to: str | None) -> None:
-    if json_to is None:
-        Console().print(_table(figures))
-    elif json_to == "-":
-        typer.echo(json.dumps(figures, indent=2))
-    else:
-        try:
-            Path(json_to).write_text(json.dumps(figures, indent=2) + "\n")
-        except OSError as error:
-            raise BadRequest(f"{json_to} can't be written: {error.strerror}.") from error
+    document = json.dumps(figures, indent=2)
+    if json_to == "-":
+        typer.echo(document)
+        return
+    Console().print(_table(figures))
+    if json_to is not None:
+        write_output(Path(json_to), document + "\n")
 
 
 def _table(figures: dict[str, float]) -> Table:

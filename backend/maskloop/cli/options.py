@@ -1,11 +1,16 @@
-"""Flags made from the settings: the same names, meanings and defaults as their environment variables."""
+"""Flags made from the settings: the same names, meanings and defaults as their environment variables.
+
+And what flags of several commands have in common: the file that the outcome goes to.
+"""
 
 from __future__ import annotations
 
 import inspect
+import os
 import tempfile
 import types
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -62,6 +67,21 @@ def load_to_write(given: dict[str, Any] | None = None) -> Settings:
             "Name another with MASKLOOP_DATA_DIR (--data-dir).",
         ) from error
     return settings
+
+
+def check_output(path: Path) -> None:
+    """Before the work whose outcome goes there. Raises BadRequest if a file can't be written so."""
+    place = path if path.exists() else path.parent
+    if path.is_dir() or (place != path and not place.is_dir()) or not os.access(place, os.W_OK):
+        raise BadRequest(f"{path} can't be written.", "Name a file in a folder that is there.")
+
+
+def write_output(path: Path, text: str) -> None:
+    """Raises BadRequest if it can't be."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise BadRequest(f"{path} can't be written: {error.strerror}.") from error
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

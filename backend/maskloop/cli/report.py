@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from maskloop.cli.models import open_registry
-from maskloop.cli.options import load_to_write
+from maskloop.cli.options import check_output, load_to_write, write_output
 from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.learning.report import gather
 from maskloop.learning.report_page import render
@@ -20,6 +20,7 @@ Output = Annotated[Path, typer.Option(help="File to write.")]
 
 def command(project: Project, output: Output = Path("report.html")) -> None:
     """Write a self-contained page: quality by version, time and clicks spent, what scores are worth, worst cases."""
+    check_output(output)
     settings = load_to_write()
     store = open_store(settings)
     store.process_pending()
@@ -28,5 +29,5 @@ def command(project: Project, output: Output = Path("report.html")) -> None:
         page = render(gather(store, open_registry(settings), project), loader.load)
     finally:
         loader.close()
-    output.write_text(page)
+    write_output(output, page)
     typer.echo(f"{output} is written.")
