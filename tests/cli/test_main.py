@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from maskloop.cli.main import COMMANDS
+from maskloop.cli.main import COMMANDS, load
 
 MASKLOOP = [sys.executable, "-m", "maskloop.cli.main"]
 
@@ -34,6 +34,12 @@ def test_every_command_explains_itself(name: str) -> None:
     shown = run(name, "--help")
     assert shown.returncode == 0, shown.stderr
     assert f"maskloop {name}" in shown.stdout
+    assert "completion" not in shown.stdout, "its script would call a program that isn't there"
+
+
+def test_the_summary_of_models_names_all_it_does() -> None:
+    for command in load(COMMANDS["models"]).registered_commands:
+        assert f" {command.name}" in COMMANDS["models"].summary
 
 
 def test_an_error_is_a_sentence_and_an_exit_status() -> None:

@@ -1,5 +1,6 @@
 """A challenger answers the clicks of some tasks, and what people do with its masks says whether it is better."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from maskloop.cli import models
 from maskloop.errors import BadRequest
 from maskloop.learning.challenge import FEWEST, Side, difference, side, verdict
-from maskloop.learning.registry import OFFICIAL, Challenge, ModelVersion, Registry, UnknownVersion
+from maskloop.learning.registry import OFFICIAL, Challenge, Judgement, ModelVersion, Registry, UnknownVersion
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.tables import AuditLine
 from maskloop.learning.versions import Versions, version_of
@@ -107,6 +108,35 @@ def test_who_ends_a_challenge_is_in_the_audit(
     with sqlite_store.session() as session:
         line = session.scalars(select(AuditLine)).one()
     assert (line.action, line.subject, line.details) == ("end challenge", "new", {"share": 0.2})
+
+
+def test_both_sides_are_called_as_in_the_registry(
+    registry: Registry,
+    sqlite_store: FeedbackStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not as in predictions, where the official weights have their own version's name."""
+    monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(models, "open_registry", lambda _: registry)
+    monkeypatch.setattr(models, "open_store", lambda _: sqlite_store)
+    registry.start_challenge(of(0.2))
+    models.compare_command()
+    shown = capsys.readouterr().out
+    assert OFFICIAL in shown
+    assert version_of(OFFICIAL) not in shown
+
+
+def test_what_is_known_of_a_version_is_one_document(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(models, "open_registry", lambda _: registry)
+    registry.record_judgement("new", Judgement(passed=True, reason="Better.", against=OFFICIAL))
+    for name, said in (("new", "Better."), (OFFICIAL, None)):
+        models.show_command(name)
+        known = json.loads(capsys.readouterr().out)
+        assert (known["name"], known["judgement"] and known["judgement"]["reason"]) == (name, said)
 
 
 def test_what_can_not_challenge_is_refused(registry: Registry) -> None:

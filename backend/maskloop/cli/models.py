@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Annotated
@@ -18,11 +19,15 @@ from maskloop.labelstudio.connect import can_deliver, connect_showing
 from maskloop.learning.challenge import difference, side, verdict
 from maskloop.learning.registry import Challenge, Registry
 from maskloop.learning.store import open_store
-from maskloop.learning.versions import in_words, version_of
+from maskloop.learning.versions import in_words, name_of, version_of
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
-app = typer.Typer(help="Versions of the model: list, show, promote, rollback, challenge.", no_args_is_help=True)
+app = typer.Typer(
+    help="Versions of the model: list, show, promote, rollback, challenge, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 Version = Annotated[str, typer.Argument(help="Name of the version.")]
 Challenger = Annotated[str | None, typer.Argument(metavar="VERSION", help="Name of the version.")]
 Share = Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the tasks, always the same ones.")]
@@ -66,9 +71,9 @@ def show_command(version: Version) -> None:
     registry = open_registry(load())
     said = registry.judgement(version)
     registry.weights(version)
-    typer.echo(registry.get(version).model_dump_json(indent=2))
-    if said is not None:
-        typer.echo(said.model_dump_json(indent=2))
+    known = registry.get(version).model_dump(mode="json")
+    known["judgement"] = None if said is None else said.model_dump(mode="json")
+    typer.echo(json.dumps(known, indent=2, ensure_ascii=False))
 
 
 @app.command("promote")
@@ -137,7 +142,9 @@ def compare_command() -> None:
         table.add_column(column)
     for one in sides:
         kept = f"{one.kept.mean():.3f}" if len(one.kept) else ""
-        table.add_row(one.version, str(len(one.kept)), str(one.masks), f"{one.accepted:.0%}" if one.masks else "", kept)
+        table.add_row(
+            name_of(one.version), str(len(one.kept)), str(one.masks), f"{one.accepted:.0%}" if one.masks else "", kept
+        )
     Console().print(table)
     found = difference(challenger, served)
     if found is not None:

@@ -14,7 +14,7 @@ from maskloop.cli.options import load
 from maskloop.weights import fetch, official, verified_path
 from maskloop.weights.manifest import Source
 
-app = typer.Typer(help="The official weights: fetch and verify.", no_args_is_help=True)
+app = typer.Typer(help="The official weights: fetch and verify.", no_args_is_help=True, add_completion=False)
 WeightsDir = Annotated[
     Path | None, typer.Option(help="Where the weights are or go; by default the setting MASKLOOP_WEIGHTS_DIR.")
 ]
