@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from PIL import Image as PillowImage
 
 from maskloop.cli import evaluate
 from maskloop.cli.main import COMMANDS, load
@@ -107,3 +109,28 @@ def test_classes_are_not_learned_for_a_name_they_can_not_have(tmp_path: Path, mo
     monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path / "data"))
     with pytest.raises(BadRequest, match="Classes can't be called 'a/b'"):
         load(COMMANDS["classes"])(args=["--images", "nowhere", "--annotations", "nowhere.json", "--name", "a/b"])
+
+
+@pytest.mark.weights
+def test_what_the_gate_was_not_asked_about_says_so_when_it_is_made(
+    tmp_path: Path, official_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not only when somebody wants to promote it, and finds it refused."""
+    images, annotations = tmp_path / "images", tmp_path / "instances.json"
+    images.mkdir()
+    PillowImage.new("L", (96, 64), 90).save(images / "a.png")
+    square = {"segmentation": [[20, 20, 50, 20, 50, 50, 20, 50]], "bbox": [20, 20, 30, 30], "area": 900, "iscrowd": 0}
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 96, "height": 64}],
+        "categories": [{"id": 1, "name": "square"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1} | square],
+    }
+    annotations.write_text(json.dumps(document))
+    monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MASKLOOP_WEIGHTS_DIR", str(official_weights.parent))
+    monkeypatch.setenv("MASKLOOP_ENGINE", "torch-cpu")
+    arguments = ["--images", str(images), "--annotations", str(annotations), "--name", "new"]
+    load(COMMANDS["train"])(args=[*arguments, "--epochs", "1", "--views", "1"], standalone_mode=False)
+    assert "`maskloop models promote new` wants --force" in capsys.readouterr().out
+    with pytest.raises(BadRequest, match="The gate wasn't asked"):
+        load(COMMANDS["models"])(args=["promote", "new"])

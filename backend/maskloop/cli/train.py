@@ -94,6 +94,11 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
             judgement = judge(registry, name, keep, general_set(), encoder_of, watch, threads)
             registry.record_judgement(name, judgement)
             typer.echo(judgement.reason)
+        else:
+            typer.echo(
+                "No photo was held out (--hold-out), so the gate has nothing to judge it by: "
+                f"`maskloop models promote {name}` wants --force."
+            )
 
     return run
 
