@@ -10,10 +10,8 @@ from rich.console import Console
 from rich.progress import track
 
 from maskloop.cli.options import load_to_write
-from maskloop.errors import BadRequest
 from maskloop.learning.examples import MOST, from_coco, learn, newest
 from maskloop.learning.recognition import Recognition
-from maskloop.learning.registry import valid
 
 Images = Annotated[Path, typer.Option(help="Folder of the photos.")]
 Annotations = Annotated[Path, typer.Option(help="COCO's instances JSON for them.")]
@@ -26,9 +24,8 @@ def command(
     images: Images, annotations: Annotations, name: Name, categories: Categories = "", examples: Examples = MOST
 ) -> None:
     """Learn classes from the masks of a COCO file; ten examples of each are a start."""
-    if not valid(name):
-        raise BadRequest(f"Classes can't be called {name!r}.", "Letters, digits, dots, dashes; at most 64.")
     names = Recognition(load_to_write())
+    names.classifiers.path(name)
     wanted = [each.strip() for each in categories.split(",") if each.strip()]
     photos = newest(from_coco(images, annotations, wanted), examples)
     found = learn(track(photos, "Photos", console=Console(stderr=True)), names.describe)

@@ -32,7 +32,7 @@ class Classifiers:
 
     def find(self, name: str) -> Classes | None:
         """None if there is none of this name. Raises BadRequest if its file is damaged."""
-        path = self._path(name)
+        path = self.path(name)
         try:
             stamp = path.stat().st_mtime_ns
             known = self._read.get(name)
@@ -53,7 +53,7 @@ class Classifiers:
         return found
 
     def put(self, name: str, classes: Classes) -> None:
-        path = self._path(name)
+        path = self.path(name)
         self._directory.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}")
         with part.open("wb") as file:
@@ -63,7 +63,8 @@ class Classifiers:
         part.rename(path)
         sync_directory(self._directory)
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """Where the classifier of a name is kept. Raises BadRequest if none can be called so."""
         if re.fullmatch(NAME, name) is None:
             raise BadRequest(f"Classes can't be called {name!r}.", "Letters, digits, dots, dashes; at most 64.")
         return self._directory / f"{name}.npz"
