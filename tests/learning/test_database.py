@@ -1,6 +1,7 @@
 """The tables are made by migrations, on SQLite and on PostgreSQL."""
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from maskloop.learning.database import connect, migrate, reading, writing
+from maskloop.learning import database
+from maskloop.learning.database import connect, default_url, migrate, reading, writing
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation, Base, RegionVerdict
@@ -28,6 +30,25 @@ def test_migrations_make_the_tables_that_the_code_expects(url: str) -> None:
 def test_processes_that_start_together_may_all_migrate(url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(migrate, [connect(url) for _ in range(4)]))
+
+
+def test_a_new_file_that_another_process_writes_to_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sqlite3.connect(tmp_path / "feedback.db", isolation_level=None)
+    for statement in ("CREATE TABLE t (x)", "BEGIN IMMEDIATE", "INSERT INTO t VALUES (1)"):
+        other.execute(statement)
+    waits: list[object] = []
+
+    def wait(state: object) -> float:
+        if not waits:
+            other.execute("COMMIT")
+        waits.append(state)
+        return 0.0
+
+    monkeypatch.setattr(database, "PAUSE", wait)
+    migrate(connect(default_url(tmp_path)))
+    assert waits
 
 
 @pytest.mark.parametrize("change", ["UPDATE audit SET actor = 'nobody'", "DELETE FROM audit"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from maskloop.learning.spool import FeedbackUnavailable
 
@@ -20,6 +22,7 @@ LOCK = zlib.crc32(b"maskloop feedback")
 """Names the lock that those who write to a PostgreSQL database take in turn."""
 BUSY_TIMEOUT = 30.0
 """How long to wait for another writer, seconds."""
+PAUSE = wait_random(0, 0.1)
 
 
 def default_url(data_dir: Path) -> str:
@@ -44,8 +47,17 @@ def connect(url: str) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Readers beside a writer, commits that survive a power cut, and transactions that begin when we say so."""
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for attempt in Retrying(
+        retry=retry_if_exception(_is_busy), stop=stop_after_delay(BUSY_TIMEOUT), wait=PAUSE, reraise=True
+    ):
+        with attempt:  # SQLite itself doesn't wait for others who do this to a new file
+            connection.execute("PRAGMA journal_mode=WAL")
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
 def _begin_sqlite(connection: Connection) -> None:
