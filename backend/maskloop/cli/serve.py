@@ -28,8 +28,7 @@ from maskloop.dispatch.queues import QueueName, connect, reaching_redis
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, LabelStudioError, MaskloopError
-from maskloop.labelstudio.api import LabelStudioApi
-from maskloop.labelstudio.connect import connect_backend, versions_of
+from maskloop.labelstudio.connect import api_of, can_deliver, connect_backend, versions_of
 from maskloop.learning.versions import Answering, in_words
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
@@ -98,9 +97,9 @@ command = with_settings(serve)
 
 def _webhooks(settings: Settings, guard: Guard) -> Webhooks | None:
     """None if webhooks need no header, or Label Studio can't be asked to send one."""
-    if guard.is_open or settings.label_studio_url is None or settings.label_studio_api_key is None:
+    if guard.is_open or not can_deliver(settings):
         return None
-    return Webhooks(LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key), guard.webhook_token)
+    return Webhooks(api_of(settings), guard.webhook_token)
 
 
 def workers_wanted(settings: Settings) -> dict[QueueName, int]:
@@ -166,9 +165,9 @@ def ready(queue: QueueState) -> int:
 
 def label_studio(settings: Settings) -> str:
     """Where it is, and what keeps it from being used."""
-    if settings.label_studio_url is None or settings.label_studio_api_key is None:
+    if not can_deliver(settings):
         return NO_LABEL_STUDIO
-    api = LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
+    api = api_of(settings)
     try:
         api.check()
     except LabelStudioError as error:

@@ -35,7 +35,7 @@ def connect_courier(settings: Settings) -> Courier | None:
     if not can_deliver(settings):
         return None
     redis = connect(redis_url(settings))
-    return Courier(Ledger(redis), Dispatcher(redis, {}), _api(settings))
+    return Courier(Ledger(redis), Dispatcher(redis, {}), api_of(settings))
 
 
 def connect_ahead(settings: Settings) -> Ahead | None:
@@ -45,7 +45,7 @@ def connect_ahead(settings: Settings) -> Ahead | None:
     redis = connect(redis_url(settings))
     dispatcher = Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks})
     version = versions_of(settings).in_service
-    return Ahead(Visits(redis), dispatcher, _api(settings), version=version, count=settings.encode_ahead)
+    return Ahead(Visits(redis), dispatcher, api_of(settings), version=version, count=settings.encode_ahead)
 
 
 def connect_showing(settings: Settings) -> Showing | None:
@@ -53,14 +53,15 @@ def connect_showing(settings: Settings) -> Showing | None:
     if not can_deliver(settings):
         return None
     versions = versions_of(settings)
-    return Showing(connect(redis_url(settings)), _api(settings), version=versions.in_service, ours=versions.made)
+    return Showing(connect(redis_url(settings)), api_of(settings), version=versions.in_service, ours=versions.made)
 
 
 def versions_of(settings: Settings) -> Versions:
     return Versions(registry_of(settings))
 
 
-def _api(settings: Settings) -> LabelStudioApi:
+def api_of(settings: Settings) -> LabelStudioApi:
+    """Of the Label Studio that the settings name, if ``can_deliver``."""
     assert settings.label_studio_url is not None
     assert settings.label_studio_api_key is not None
     return LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
-from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Annotation, Decision, RegionVerdict, Review, Task, Verdict
+from maskloop.learning.store import FeedbackStore, ranked_reviews
+from maskloop.learning.tables import Annotation, Decision, RegionVerdict, Task, Verdict
 
 AT_ONCE = 100
 """Annotations in memory: some are large."""
@@ -58,7 +57,10 @@ def count_labels(store: FeedbackStore, project_id: int) -> Counter[str]:
     with store.session() as session:
         for annotation, outline, label, count in session.execute(query):
             by_annotation[annotation][outline][str(label)] += count
-    return sum((found.get(True) or found[False] for found in by_annotation.values()), Counter())
+    total: Counter[str] = Counter()
+    for found in by_annotation.values():
+        total.update(found.get(True) or found[False])
+    return total
 
 
 def last_heard(store: FeedbackStore, project_id: int) -> datetime | None:
@@ -69,20 +71,18 @@ def last_heard(store: FeedbackStore, project_id: int) -> datetime | None:
 
 def _standing(project_id: int) -> list[ColumnElement[bool]]:
     """Which annotations those are, and their tasks."""
+    rank = func.row_number().over(
+        partition_by=Annotation.task_id, order_by=(Annotation.updated_at.desc(), Annotation.id.desc())
+    )
     newest = (
-        select(Annotation.id, _rank(Annotation.task_id, Annotation.updated_at, Annotation.id))
+        select(Annotation.id, rank.label("rank"))
         .where(Annotation.project_id == project_id, ~Annotation.deleted, ~Annotation.skipped, ~Annotation.converted)
         .subquery()
     )
-    word = select(Review.task_id, Review.decision, _rank(Review.task_id, Review.at, Review.event_id)).subquery()
-    refused = select(word.c.task_id).where(word.c.rank == 1, word.c.decision != Decision.APPROVED)
+    reviews = ranked_reviews()
+    refused = select(reviews.c.task_id).where(reviews.c.rank == 1, reviews.c.decision != Decision.APPROVED)
     return [
         Annotation.id.in_(select(newest.c.id).where(newest.c.rank == 1)),
         ~Task.deleted,
         Task.id.not_in(refused),
     ]
-
-
-def _rank(within: InstrumentedAttribute[Any], *age: InstrumentedAttribute[Any]) -> ColumnElement[int]:
-    """1 for the newest."""
-    return func.row_number().over(partition_by=within, order_by=[one.desc() for one in age]).label("rank")

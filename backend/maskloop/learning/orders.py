@@ -41,8 +41,11 @@ def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -
 
     Raises FeedbackUnavailable.
     """
-    learned = [one for one in registry.versions() if one.data and one.data.source == source(project)]
-    moments = [one.data.read_until or one.made_at for one in learned if one.data]
+    moments = [
+        one.data.read_until or one.made_at
+        for one in registry.versions()
+        if one.data and one.data.source == source(project)
+    ]
     last = max((moment for moment in moments if moment is not None), default=None)
     return sum(count_reviewed(store, project, last).values()) >= every
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Subquery, func, select
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -220,13 +220,7 @@ class FeedbackStore:
             .group_by(Prediction.task_id)
             .subquery()
         )
-        ranked = select(
-            Review.task_id,
-            Review.decision,
-            func.row_number()
-            .over(partition_by=Review.task_id, order_by=(Review.at.desc(), Review.event_id.desc()))
-            .label("rank"),
-        ).subquery()
+        ranked = ranked_reviews()
         annotated = select(Annotation.id).where(Annotation.task_id == Task.id, ~Annotation.deleted).exists()
         untouched = ranked.c.decision.is_(None) & ~annotated
         if threshold is not None:
@@ -246,6 +240,12 @@ class FeedbackStore:
                 TaskToReview(task, project_id, score, version, decision and Decision(decision))
                 for task, score, version, decision in session.execute(query)
             ]
+
+
+def ranked_reviews() -> Subquery:
+    """``task_id``, ``decision`` and ``rank`` of all reviews: of a task, the last one's rank is 1."""
+    rank = func.row_number().over(partition_by=Review.task_id, order_by=(Review.at.desc(), Review.event_id.desc()))
+    return select(Review.task_id, Review.decision, rank.label("rank")).subquery()
 
 
 def open_store(settings: Settings) -> FeedbackStore:
