@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.connection import parse_url
 
 CHECKOUT_WEIGHTS = Path(__file__).parents[2] / "weights"
 
@@ -26,7 +27,9 @@ def default_weights_dir() -> Path:
 class Settings(BaseSettings):
     """Times are in seconds, sizes in bytes unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="MASKLOOP_", env_file=None, frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="MASKLOOP_", env_file=None, env_ignore_empty=True, frozen=True, populate_by_name=True
+    )
 
     host: str = Field("127.0.0.1", description="Address that the HTTP server listens on.")
     port: int = Field(9090, ge=0, le=65535, description="Port that the HTTP server listens on.")
@@ -117,3 +120,10 @@ class Settings(BaseSettings):
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("redis_url", "shared_cache_redis_url")
+    @classmethod
+    def _is_of_a_redis(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_url(value)  # type: ignore[no-untyped-call]
+        return value

@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 
 from maskloop.cli import evaluate
 from maskloop.cli.main import COMMANDS, load
-from maskloop.dispatch.queues import connect
+from maskloop.cli.options import load as load_settings
 from maskloop.errors import BadRequest
 from maskloop.learning.store import open_store
 from maskloop.settings import Settings
@@ -46,9 +46,27 @@ def test_what_measures_names_the_variable_at_fault(engine: str | None, monkeypat
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://host", "redis://host:port"])
-def test_no_address_of_a_redis(url: str) -> None:
+@pytest.mark.parametrize("variable", ["MASKLOOP_REDIS_URL", "MASKLOOP_SHARED_CACHE_REDIS_URL"])
+def test_no_address_of_a_redis(url: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(BadRequest, match=variable):
+        load_settings()
+
+
+def test_a_flag_that_is_no_address_of_a_redis(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="MASKLOOP_REDIS_URL"):
-        connect(url)
+        load(COMMANDS["annotate"])(args=[str(tmp_path), "--out", "o", "--format", "coco", "--redis-url", "nonsense"])
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("MASKLOOP_REDIS_URL", "LABEL_STUDIO_URL", "MASKLOOP_PORT"):
+        monkeypatch.setenv(variable, "")
+    assert load_settings() == Settings()
+
+
+def test_photos_to_measure_on_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="nowhere holds no JPEG or PNG"):
+        load(COMMANDS["bench"])(args=["--images", str(tmp_path / "nowhere")])
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host", "levitating://host", "postgresql://host:port/name"])

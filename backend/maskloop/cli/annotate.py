@@ -171,7 +171,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         What is done is kept: the same command goes on where the last one stopped. The exit status is 1 if anything was
         skipped; what and why is listed.
         """
-        settings = load()
+        settings = load({} if redis_url is None else {"redis_url": redis_url})
         console = Console(stderr=True)
         given = _class_names(classes)
         found = None if boxes is None else parse(_read(boxes), given)
@@ -186,8 +186,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             min_mask_region_area=min_area,
             tile_side=tile_side,
         )
-        redis_url = redis_url or settings.redis_url
-        if redis_url is None:  # another machine's workers know themselves what is in service
+        if settings.redis_url is None:  # another machine's workers know themselves what is in service
             model = model or registry_of(settings).in_service()
         prompting = Prompting(label, automatic, found, classifier, model)
         to = place(out, FILES[format], settings.data_dir)
@@ -208,7 +207,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             to.journal.unlink(missing_ok=True)
         with Journal(to.journal, _options(prompting, boxes, learned)) as journal:
             with (
-                closing(_pool(make_worker, settings, redis_url, processes)) as pool,
+                closing(_pool(make_worker, settings, processes)) as pool,
                 _stop_on_ctrl_c(console) as stop,
                 Watch(console, total) as watch,
             ):
@@ -312,9 +311,9 @@ def _options(prompting: Prompting, boxes: Path | None, learned: learned_classes.
     return {**by, "label": prompting.label, **named, **asdict(prompting.automatic)}
 
 
-def _pool(make_worker: MakeWorker, settings: Settings, redis_url: str | None, processes: int) -> Pool:
-    if redis_url is not None:
-        redis = connect(redis_url)
+def _pool(make_worker: MakeWorker, settings: Settings, processes: int) -> Pool:
+    if settings.redis_url is not None:
+        redis = connect(settings.redis_url)
         workers = len(overview(redis)[QueueName.BATCH].workers)
         return Cluster(Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks}), max(1, 2 * workers))
     cores = len(os.sched_getaffinity(0))

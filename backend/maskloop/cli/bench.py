@@ -75,7 +75,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
 
 def photos_in(folder: Path | None) -> list[Path]:
     if folder is not None:
-        photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})[:16]
+        photos = sorted(path for path in folder.glob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png"})[:16]
         if not photos:
             raise BadRequest(f"{folder} holds no JPEG or PNG.")
         return photos

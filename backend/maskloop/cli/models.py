@@ -86,7 +86,7 @@ def promote_command(version: Version, project: Project = None, force: Force = Fa
     registry = open_registry(settings)
     said = registry.judgement(version)
     if not force and not (said and said.passed):
-        reason = said.reason if said else "The gate wasn't asked: train it with --hold-out."
+        reason = said.reason if said else "The gate wasn't asked."
         raise BadRequest(f"Version {version} hasn't passed the gate. {reason}", "--force promotes it all the same.")
     before = in_words(registry.answering()) if project is None else registry.in_service(project)
     registry.promote(version, project)

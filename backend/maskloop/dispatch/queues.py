@@ -16,7 +16,7 @@ from redis.retry import Retry
 from rq import Queue
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
-from maskloop.errors import BadRequest, QueueUnavailable
+from maskloop.errors import QueueUnavailable
 
 CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 3.0
 """Seconds until a Redis that doesn't answer counts as away. No command blocks longer (RQ's workers set their own)."""
@@ -39,21 +39,15 @@ Limits = Mapping[QueueName, int]
 def connect(url: str) -> Redis:
     """A client for ``url`` (redis://, rediss:// or unix://). Connects on first use; safe among threads.
 
-    One immediate retry, because a connection from the pool may be from before a restart of Redis. Raises BadRequest if
-    that is no address of a Redis.
+    One immediate retry, because a connection from the pool may be from before a restart of Redis.
     """
-    try:
-        client: Redis = Redis.from_url(
-            url,
-            socket_timeout=ANSWER_TIMEOUT,
-            socket_connect_timeout=CONNECT_TIMEOUT,
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-            max_connections=MAX_CONNECTIONS,
-        )
-    except ValueError as error:
-        raise BadRequest(
-            f"The address of Redis can't be used: {str(error).rstrip('.')}.", "Check --redis-url (MASKLOOP_REDIS_URL)."
-        ) from error
+    client: Redis = Redis.from_url(
+        url,
+        socket_timeout=ANSWER_TIMEOUT,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        max_connections=MAX_CONNECTIONS,
+    )
     return client
 
 
