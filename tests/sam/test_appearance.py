@@ -1,5 +1,6 @@
 """What objects look like, in numbers."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def test_an_object_at_the_edge_has_nothing_beside_it(place: tuple[int, int, int,
     assert shown.shape[:2] == cover.shape == (SIDE, SIDE)
     assert cover.max() == 1
     assert (shown == AROUND).all(axis=2).any()
+
+
+def test_a_close_up_of_a_strip_takes_no_more_than_the_strip() -> None:
+    """A square around it would have a hundred times as many pixels."""
+    strip, mask = np.zeros((40, 8000, 3), np.uint8), np.ones((40, 8000), bool)
+    tracemalloc.start()
+    try:
+        shown, cover = close_up(strip, mask)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * strip.nbytes
+    assert cover.sum() == pytest.approx(SIDE / 1.2, abs=2)
+    assert ((shown == 0).all(axis=2) == (cover == 1)).all()
 
 
 def test_each_object_is_described_by_itself_however_many_there_are(describer: Describer) -> None:

@@ -66,4 +66,4 @@ class Recognition:
 
 
 def _key(image: str, mask: Mask) -> str:
-    return joint_identity("looks", "1", image, hashlib.sha256(np.packbits(mask).tobytes()).hexdigest())
+    return joint_identity("looks", "2", image, hashlib.sha256(np.packbits(mask).tobytes()).hexdigest())

@@ -76,16 +76,24 @@ def close_up(image: Image, mask: NDArray[np.bool_]) -> tuple[Image, NDArray[np.f
     """The object in the middle of a square, uint8 (SIDE, SIDE, 3), and how far it covers each pixel, from 0 to 1."""
     x0, y0, x1, y1 = boxes.of_mask(mask)
     side = int(np.ceil(max(x1 - x0, y1 - y0) * MARGIN))
-    left, top = (x0 + x1 - side) // 2, (y0 + y1 - side) // 2
-    rows = slice(max(top, 0), min(top + side, mask.shape[0]))
-    columns = slice(max(left, 0), min(left + side, mask.shape[1]))
-    here = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    square, cover = np.full((side, side, 3), AROUND, np.uint8), np.zeros((side, side), np.float32)
-    square[here], cover[here] = image[rows, columns], mask[rows, columns]
-    smoothly = cv2.INTER_AREA if side > SIDE else cv2.INTER_CUBIC
-    shown = np.asarray(cv2.resize(square, (SIDE, SIDE), interpolation=smoothly), np.uint8)
-    covered = cv2.resize(cover, (SIDE, SIDE), interpolation=cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR)
-    return shown, np.asarray(covered, np.float32)
+    rows, down = _span((y0 + y1 - side) // 2, side, mask.shape[0])
+    columns, across = _span((x0 + x1 - side) // 2, side, mask.shape[1])
+    size = across.stop - across.start, down.stop - down.start
+    smaller = side > SIDE
+    square, cover = np.full((SIDE, SIDE, 3), AROUND, np.uint8), np.zeros((SIDE, SIDE), np.float32)
+    shown = cv2.resize(image[rows, columns], size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    covered = np.multiply(mask[rows, columns], 255, dtype=np.uint8)
+    covered = cv2.resize(covered, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    square[down, across], cover[down, across] = shown, covered / 255
+    return square, cover
+
+
+def _span(start: int, side: int, length: int) -> tuple[slice, slice]:
+    """Along one axis of ``length`` pixels: what the square shows of the image, and where in the square that goes."""
+    inside = slice(max(start, 0), min(start + side, length))
+    shown = max(1, round((inside.stop - inside.start) * SIDE / side))
+    place = min(round((inside.start - start) * SIDE / side), SIDE - shown)
+    return inside, slice(place, place + shown)
 
 
 def _mean(features: Tensor, cover: Tensor) -> Tensor:
