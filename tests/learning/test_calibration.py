@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskloop.learning.calibration import FEWEST, Calibration, calibration_error, fit
+from maskloop.learning.calibration import FEWEST, Calibration, _isotonic, calibration_error, fit
 
 
 def judged(count: int, chance_of: object, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +43,13 @@ def test_scores_that_say_nothing_get_the_share_that_was_accepted() -> None:
     random = np.random.default_rng(0)
     scores, accepted = random.random(2000), random.random(2000) < 0.3
     assert fit(scores, accepted)([0.1, 0.9]) == pytest.approx([0.3, 0.3], abs=0.08)
+
+
+@pytest.mark.parametrize("best_first", [True, False])
+def test_equal_scores_get_one_chance_whatever_their_order(best_first: bool) -> None:
+    accepted = np.sort(np.arange(200) < 140)[:: -1 if best_first else 1]
+    tied = _isotonic(np.r_[np.full(200, 1.0), np.full(40, 0.5)], np.r_[accepted, np.zeros(40)].astype(float))
+    assert tied([0.5, 1.0]) == pytest.approx([0.0, 0.7])
 
 
 def test_a_calibration_survives_being_written_down() -> None:

@@ -128,7 +128,12 @@ def _logistic(x: Scores, y: Scores) -> Calibration:
 
 
 def _isotonic(x: Scores, y: Scores) -> Calibration:
-    """Pool adjacent violators, over groups of about the square root of all masks; a knot in the middle of each pool."""
+    """Pool adjacent violators, over groups of about the square root of all masks; a knot in the middle of each pool.
+
+    Masks of one score all count as accepted to their mean share: which of them comes first says nothing.
+    """
+    _, which = np.unique(x, return_inverse=True)
+    y = (np.bincount(which, y) / np.bincount(which))[which]
     groups = np.array_split(np.argsort(x, kind="stable"), max(2, int(len(x) ** 0.5)))
     pools: list[tuple[float, float, float]] = []  # masks, accepted, sum of scores
     for group in groups:
