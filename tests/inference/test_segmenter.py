@@ -225,11 +225,6 @@ class TestRefused:
         image = picture("a.png", 1)
         assert np.array_equal(ask(segmenter, fake, A), fake.expected(image, 1, 2))
 
-    def test_an_image_too_narrow_to_be_scaled(self, make: Make, picture: Picture) -> None:
-        picture("a.png", 1, height=1, width=4000)
-        with pytest.raises(ImageUnreadable, match="4000 x 1 pixels"):
-            make().embedding(A)
-
 
 class TestNeverTheOthersMask:
     """Two people click on two images at the same moment, 200 times."""

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskloop.errors import ImageUnreadable
 from maskloop.sam.preprocess import DEVIATION, FRAMES, MEAN, SQUARE, frame_of, resized, to_frame, to_square_points
 from maskloop.sam.values import ImageSize
 
@@ -79,12 +80,16 @@ def test_a_view_is_as_good_as_an_array_of_its_own() -> None:
         np.zeros((10, 10, 4), np.uint8),
         np.zeros((10, 10, 3), np.float32),
         np.zeros((0, 10, 3), np.uint8),
-        np.zeros((2, 8000, 3), np.uint8),
     ],
 )
 def test_what_is_no_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="an image"):
         to_square(image)
+
+
+def test_an_image_too_narrow_to_be_scaled_is_refused() -> None:
+    with pytest.raises(ImageUnreadable, match="8000 x 2 pixels is too narrow"):
+        to_square(np.zeros((2, 8000, 3), np.uint8))
 
 
 @given(sizes)

@@ -9,7 +9,6 @@ from functools import partial
 
 from maskloop.cache import EmbeddingCache, ImageIndex, Known, ProposalsCache, Store, image_identity
 from maskloop.engines.base import Engine
-from maskloop.errors import ImageUnreadable
 from maskloop.images import ImageLoader, Loaded, Source
 from maskloop.images.sources import Remote
 from maskloop.inference.one_at_a_time import OneAtATime
@@ -17,7 +16,6 @@ from maskloop.inference.recent import Recent
 from maskloop.inference.refinement import Refinement
 from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
 from maskloop.sam.picking import Picker
-from maskloop.sam.preprocess import resized
 from maskloop.sam.proposals import Proposals
 from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
 
@@ -130,8 +128,6 @@ class Segmenter:
                 return known, embedding
             if image is None:
                 known, image = self._read(source)
-            if not all(resized(known.size)):
-                raise ImageUnreadable(f"{source}: {known.size.width} x {known.size.height} pixels are too narrow.")
             with self._embeddings.lock(self._identity(known)):  # the same pixels may have several references
                 embedding = self._embeddings.get(self._identity(known))
                 if embedding is None:

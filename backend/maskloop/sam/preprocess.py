@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from maskloop.errors import ImageUnreadable
 from maskloop.sam.values import IMAGE_SIDE, Image, ImageSize
 
 Number = TypeVar("Number", bound=np.generic)
@@ -52,7 +53,7 @@ def frame_of(size: ImageSize, frames: Sequence[ImageSize] = FRAMES) -> ImageSize
 def to_frame(image: Image, frame: ImageSize) -> NDArray[np.float32]:
     """The encoder's input: float32 (frame height, frame width, 3), normalised, zero right of and below the image.
 
-    Raises ValueError if the image is no uint8 array of shape (H, W, 3).
+    Raises ValueError if the image is no uint8 array of shape (H, W, 3), and ImageUnreadable if it is too narrow.
     """
     return padded(np.asarray(cv2.LUT(shrunk_or_grown(image), NORMALISED), np.float32), frame)
 
@@ -65,12 +66,12 @@ def padded(pixels: NDArray[Number], frame: ImageSize) -> NDArray[Number]:
 
 
 def shrunk_or_grown(image: Image) -> Image:
-    """The image with its longest side 1024."""
+    """The image with its longest side 1024. Raises ImageUnreadable if its other side comes to nothing then."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
     height, width = resized(ImageSize(*image.shape[:2]))
     if not height or not width:
-        raise ValueError(f"an image of {image.shape[1]} x {image.shape[0]} pixels is too narrow")
+        raise ImageUnreadable(f"An image of {image.shape[1]} x {image.shape[0]} pixels is too narrow to be segmented.")
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.BILINEAR))
