@@ -11,16 +11,8 @@ from maskloop.errors import BadRequest, ImageUnavailable
 from maskloop.geometry.label_studio_rle import encode
 from maskloop.learning import naming
 from maskloop.learning.classifiers import Classifiers, of_project
-from maskloop.learning.examples import (
-    Example,
-    NamedPhoto,
-    classify_with,
-    from_coco,
-    from_reviews,
-    ground_truth,
-    learn,
-    newest,
-)
+from maskloop.learning.dataset import ReviewedPhoto, from_coco, ground_truth
+from maskloop.learning.examples import classify_with, from_reviews, learn, newest
 from maskloop.learning.naming import Namer
 from maskloop.learning.store import FeedbackStore
 from maskloop.sam.values import LOOKS_LENGTH
@@ -80,23 +72,23 @@ def store(sqlite_store: FeedbackStore) -> FeedbackStore:
 def test_reviewed_objects_with_a_label_are_examples(store: FeedbackStore) -> None:
     annotate(store, 1, brush("a", 3, "Cat"), brush("b", 20, "Dog"), brush("c", 25, ""))
     (photo,) = from_reviews(store, 7, load)
-    assert [example.label for example in photo.examples] == ["Cat", "Dog"]
-    assert np.array_equal(photo.examples[1].mask, drawn(20))
+    assert [example.label for example in photo.objects] == ["Cat", "Dog"]
+    assert np.array_equal(photo.objects[1].mask, drawn(20))
     assert photo.read().shape == (30, 40, 3)
 
 
 def test_a_rectangle_is_an_example_where_nothing_is_outlined(store: FeedbackStore) -> None:
     annotate(store, 1, brush("a", 3, "Cat"), rectangle("b", "Cat"))
     annotate(store, 2, rectangle("c", "Dog"))
-    labels = [[example.label for example in photo.examples] for photo in from_reviews(store, 7, load)]
+    labels = [[example.label for example in photo.objects] for photo in from_reviews(store, 7, load)]
     assert labels == [["Cat"], ["Dog"]]
 
 
 def test_of_a_class_with_many_examples_the_last_photos_ones_are_taken() -> None:
-    rle = ground_truth(drawn(1)).rle
-    photos = [NamedPhoto(str(n), lambda: load(""), (Example("Cat", rle), Example(str(n), rle))) for n in range(4)]
+    cat, *others = (ground_truth(drawn(1), label) for label in ("Cat", *"0123"))
+    photos = [ReviewedPhoto(other.label, lambda: load(""), (cat, other)) for other in others]
     kept = newest(photos, 2)
-    assert [[example.label for example in photo.examples] for photo in kept] == [
+    assert [[example.label for example in photo.objects] for photo in kept] == [
         ["0"],
         ["1"],
         ["Cat", "2"],
@@ -104,8 +96,8 @@ def test_of_a_class_with_many_examples_the_last_photos_ones_are_taken() -> None:
     ]
 
 
-def named(label: str, left: int, read: Any = lambda: load("")) -> NamedPhoto:
-    return NamedPhoto(f"{label} {left}", read, (Example(label, ground_truth(drawn(left)).rle),))
+def named(label: str, left: int, read: Any = lambda: load("")) -> ReviewedPhoto:
+    return ReviewedPhoto(f"{label} {left}", read, (ground_truth(drawn(left), label),))
 
 
 def test_what_can_not_be_read_is_left_out() -> None:
@@ -144,9 +136,14 @@ def test_objects_of_a_coco_file_are_examples_of_their_categories(tmp_path: Path)
     }
     (tmp_path / "a.json").write_text(json.dumps(document))
     (photo,) = from_coco(tmp_path, tmp_path / "a.json")
-    assert [example.label for example in photo.examples] == ["Cat", "Dog"]
+    assert [example.label for example in photo.objects] == ["Cat", "Dog"]
     (photo,) = from_coco(tmp_path, tmp_path / "a.json", ["Dog"])
-    assert [example.label for example in photo.examples] == ["Dog"]
+    assert [example.label for example in photo.objects] == ["Dog"]
+    with pytest.raises(BadRequest, match=r"no object of category Fox\. It has: Cat, Dog\."):
+        from_coco(tmp_path, tmp_path / "a.json", ["Fox"])
+    (tmp_path / "b.json").write_text(json.dumps(document | {"categories": []}))
+    (photo,) = from_coco(tmp_path, tmp_path / "b.json")
+    assert [example.label for example in photo.objects] == ["1", "2"]
 
 
 class TestJob:

@@ -79,7 +79,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
             console.print(_missing(dataset, images), style="yellow", markup=False)
         network = make_engine(model, engine)
         automatic = AutomaticSettings(points_per_side=points_per_side)
-        named = ByClass(_classifier(classifier), dataset.categories) if classifier else None
+        named = ByClass(_classifier(classifier)) if classifier else None
         makers: dict[str, Callable[[], Measure]] = {
             "click": lambda: OneClick(segment_with(network)),
             "box": lambda: OneBox(segment_with(network)),

@@ -23,11 +23,10 @@ Classify = Callable[[Image, Sequence[NDArray[np.bool_]]], Sequence[str | None]]
 
 class ByClass:
     """``precision_NAME`` and ``recall_NAME`` of each class that has objects or masks, and their means ``precision`` and
-    ``recall``; a class without masks has no precision, one without objects no recall. categories: names by number."""
+    ``recall``; a class without masks has no precision, one without objects no recall."""
 
-    def __init__(self, classify: Classify, categories: Mapping[int, str]) -> None:
+    def __init__(self, classify: Classify) -> None:
         self._classify = classify
-        self._categories = categories
         self._right: Counter[str] = Counter()
         self._named: Counter[str] = Counter()
         self._objects: Counter[str] = Counter()
@@ -40,7 +39,7 @@ class ByClass:
                 by_name.setdefault(name, []).append(mask)
         objects: dict[str, list[GroundTruth]] = {}
         for target in sample.photo.objects:
-            objects.setdefault(self._categories[target.category], []).append(target)
+            objects.setdefault(target.label, []).append(target)
         self._named.update({name: len(found) for name, found in by_name.items()})
         self._objects.update({name: len(targets) for name, targets in objects.items()})
         for name in by_name.keys() & objects.keys():

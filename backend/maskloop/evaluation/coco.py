@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,12 +27,12 @@ class GroundTruth:
     """One annotated object.
 
     rle: COCO's compressed run lengths of its mask, (height, width) of the photo.
-    box: float32 (4,), x0 y0 x1 y1 in pixels, as annotated.
+    box: float32 (4,), x0 y0 x1 y1 in pixels, as annotated. label: what it is called, empty if nobody said.
     """
 
     rle: dict[str, Any]
     box: NDArray[np.float32]
-    category: int
+    label: str = ""
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -74,11 +74,10 @@ class Photo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """photos: in the file's order. missing: names of annotated photos that the folder lacks. categories: by id."""
+    """photos: in the file's order. missing: names of annotated photos that the folder lacks."""
 
     photos: tuple[Photo, ...]
     missing: tuple[str, ...]
-    categories: dict[int, str]
 
 
 class _Image(BaseModel):
@@ -116,7 +115,8 @@ class _File(BaseModel):
 def load(images: Path, annotations: Path, *, limit: int | None = None) -> Dataset:
     """Read an annotation file whose photos lie in the folder ``images``; ``limit`` takes the first photos of the file.
 
-    Photos that the folder lacks are named in ``Dataset.missing`` and left out; ``limit`` counts only those there.
+    Photos that the folder lacks are named in ``Dataset.missing`` and left out; ``limit`` counts only those there. Of a
+    category that the file doesn't list, the number is its name.
 
     Raises BadRequest if the file is not COCO's JSON or there is nothing to measure, ImageUnavailable if the folder or
     all photos are missing.
@@ -124,6 +124,7 @@ def load(images: Path, annotations: Path, *, limit: int | None = None) -> Datase
     if not images.is_dir():
         raise ImageUnavailable(f"{images} is not a folder.", "Name the folder that holds the photos.")
     file = _read(annotations)
+    names = {category.id: category.name for category in file.categories}
     by_image: dict[int, list[_Annotation]] = {}
     for annotation in file.annotations:
         by_image.setdefault(annotation.image_id, []).append(annotation)
@@ -137,7 +138,7 @@ def load(images: Path, annotations: Path, *, limit: int | None = None) -> Datase
             missing.append(image.file_name)
             continue
         size = ImageSize(image.height, image.width)
-        photos.append(Photo(path, size, tuple(_objects(by_image.get(image.id, ()), size))))
+        photos.append(Photo(path, size, tuple(_objects(by_image.get(image.id, ()), size, names))))
     if not photos:
         raise ImageUnavailable(
             f"None of the {len(file.images)} photos named in {annotations} is in {images}"
@@ -145,7 +146,7 @@ def load(images: Path, annotations: Path, *, limit: int | None = None) -> Datase
         )
     if not any(photo.objects for photo in photos):
         raise BadRequest(f"{annotations} has no object of at least {SMALLEST_OBJECT} pixels on these photos.")
-    return Dataset(tuple(photos), tuple(missing), {category.id: category.name for category in file.categories})
+    return Dataset(tuple(photos), tuple(missing))
 
 
 def _read(annotations: Path) -> _File:
@@ -165,13 +166,14 @@ def _first_error(error: ValidationError) -> str:
     )
 
 
-def _objects(annotations: Sequence[_Annotation], size: ImageSize) -> Iterator[GroundTruth]:
+def _objects(annotations: Sequence[_Annotation], size: ImageSize, names: Mapping[int, str]) -> Iterator[GroundTruth]:
     for annotation in annotations:
         if annotation.iscrowd:
             continue
         x, y, width, height = annotation.bbox
         box = np.array([x, y, x + width, y + height], np.float32)
-        found = GroundTruth(_rle(annotation, size), box, annotation.category_id)
+        label = names.get(annotation.category_id, str(annotation.category_id))
+        found = GroundTruth(_rle(annotation, size), box, label)
         if found.area >= SMALLEST_OBJECT:
             yield found
 

@@ -50,24 +50,26 @@ class ReviewedPhoto:
 def from_coco(images: Path, annotations: Path, categories: Collection[str] = ()) -> list[ReviewedPhoto]:
     """Every object of a COCO file, as though it had been reviewed; only those of ``categories``, if any are named.
 
-    Raises what ``evaluation.coco.load`` raises, and BadRequest for a category that the file lacks.
+    Raises what ``evaluation.coco.load`` raises, and BadRequest for a category of which the photos have no object.
     """
-    dataset = coco.load(images, annotations)
-    ids = {name: number for number, name in dataset.categories.items()}
-    if unknown := [name for name in categories if name not in ids]:
-        raise BadRequest(f"{annotations} has no category {', '.join(unknown)}.", f"It has: {', '.join(sorted(ids))}.")
-    wanted = {ids[name] for name in categories} or set(dataset.categories)
+    photos = coco.load(images, annotations).photos
+    known = {one.label for photo in photos for one in photo.objects}
+    if unknown := [name for name in categories if name not in known]:
+        raise BadRequest(
+            f"{annotations} has no object of category {', '.join(unknown)}.", f"It has: {', '.join(sorted(known))}."
+        )
+    wanted = set(categories) or known
     found = [
-        ReviewedPhoto(photo.path.name, photo.read, tuple(one for one in photo.objects if one.category in wanted))
-        for photo in dataset.photos
+        ReviewedPhoto(photo.path.name, photo.read, tuple(one for one in photo.objects if one.label in wanted))
+        for photo in photos
     ]
     return [photo for photo in found if photo.objects]
 
 
-def ground_truth(mask: NDArray[np.bool_], category: int = 0) -> GroundTruth:
+def ground_truth(mask: NDArray[np.bool_], label: str = "") -> GroundTruth:
     """An object from its mask (height, width)."""
     rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return GroundTruth(rle, np.array(boxes.of_mask(mask), np.float32), category)
+    return GroundTruth(rle, np.array(boxes.of_mask(mask), np.float32), label)
 
 
 def is_held_out(name: str, share: float = HELD_OUT) -> bool:

@@ -16,11 +16,19 @@ from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Project
 from maskloop.sam.values import Image, ImageSize
 
+Choose = Callable[[Sequence[regions.Region]], Sequence[regions.Region]]
+"""Of the shapes of one annotation, those that are wanted."""
+
+
+def outlines(found: Sequence[regions.Region]) -> list[regions.Region]:
+    return [region for region in found if regions.is_outline(region)]
+
 
 def from_reviews(
-    store: FeedbackStore, project_id: int, load: Callable[[str], Image]
+    store: FeedbackStore, project_id: int, load: Callable[[str], Image], choose: Choose = outlines
 ) -> tuple[list[ReviewedPhoto], dict[str, str]]:
-    """Photos with the masks that were accepted, edited or added, and by task and region why others can't be used.
+    """Photos with the masks that were accepted, edited or added, the oldest task first, and by task and region why
+    others can't be used.
 
     load: from an image's reference in a task's data to its pixels, called by ``ReviewedPhoto.read`` alone.
 
@@ -34,9 +42,7 @@ def from_reviews(
             raise BadRequest(f"Nothing is known of project {project_id}.", "Run `maskloop sync --project N` first.")
         for task, annotation, ids in approved(session, project_id):
             by_image: dict[tuple[str, int, int], list[GroundTruth]] = {}
-            for region in annotation.result:
-                if not regions.is_outline(region) or region["id"] not in ids:
-                    continue
+            for region in choose([one for one in annotation.result if regions.is_shape(one) and one["id"] in ids]):
                 try:
                     reference = image_of(region, task.data, project.controls)
                     image = task_reference(reference, task=task.id, project=project_id), *regions.size(region)
@@ -45,7 +51,7 @@ def from_reviews(
                     problems[f"task {task.id}, region {region['id']}"] = str(error)
                     continue
                 if mask.any():
-                    by_image.setdefault(image, []).append(ground_truth(mask))
+                    by_image.setdefault(image, []).append(ground_truth(mask, regions.label(region) or ""))
             for (reference, height, width), objects in by_image.items():
                 read = partial(read_sized, load, reference, ImageSize(height, width))
                 photos.append(ReviewedPhoto(name_of(task.id), read, tuple(objects)))
