@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"geometry"},
     {"sam"},
-    {"settings", "credentials"},
+    {"settings", "credentials", "background"},
     {"weights", "engines", "images", "cache"},
     {"dispatch"},
     {"inference"},

@@ -1,13 +1,11 @@
 """The times of a cron line."""
 
-import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from maskloop.cli.schedule import keep_to, times
-from maskloop.errors import BadRequest, QueueUnavailable
+from maskloop.cli.schedule import times
+from maskloop.errors import BadRequest
 
 NOW = datetime(2026, 11, 21, 22, 30, tzinfo=UTC)
 
@@ -23,18 +21,3 @@ def test_it_tells_how_long_it_is_to_the_next_time(line: str, seconds: float) -> 
 def test_what_is_no_cron_line_is_refused(line: str) -> None:
     with pytest.raises(BadRequest, match="no cron line"):
         times(line, lambda: NOW)
-
-
-def test_it_acts_again_and_again_whatever_goes_wrong(until: Callable[..., None]) -> None:
-    done: list[int] = []
-
-    def act() -> None:
-        done.append(len(done))
-        raise QueueUnavailable("No worker.")
-
-    stop = threading.Event()
-    thread = threading.Thread(target=keep_to, args=(lambda: 0.001, act, stop))
-    thread.start()
-    until(lambda: len(done) > 3)
-    stop.set()
-    thread.join()

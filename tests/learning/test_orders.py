@@ -76,8 +76,9 @@ def test_what_fails_for_a_project_is_done_again_and_does_not_hold_up_the_rest(
     review(sqlite_store, 4)
     follower = Follower(sqlite_store, [submit])
     for _ in range(2):
-        with pytest.raises(type(failure)):
+        with pytest.raises(ExceptionGroup) as raised:
             follower.round()
+        assert raised.value.exceptions == (failure,)
     assert done == [4]
     down = False
     follower.round()

@@ -11,10 +11,10 @@ import signal
 import threading
 from functools import partial
 
-from maskloop.cli.background import Task, running
+from maskloop.background import Task, repeat, running
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
-from maskloop.cli.schedule import keep_to, local_time, times
+from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
@@ -48,10 +48,10 @@ def keep_house(settings: Settings) -> None:
             submit(dispatcher, Order(project=project))
 
     follower = Follower(store, [refit, partial(submit_classes, dispatcher), train])
-    tasks: list[Task] = [partial(keep_to, lambda: FEEDBACK_PAUSE, follower.round)]
+    tasks: list[Task] = [partial(repeat, follower.round, lambda: FEEDBACK_PAUSE)]
     if settings.train_schedule:
         left = times(settings.train_schedule, local_time)
-        tasks.append(partial(keep_to, left, partial(order_all, store, registry, dispatcher)))
+        tasks.append(partial(repeat, partial(order_all, store, registry, dispatcher), left))
     if courier := connect_courier(settings):
         tasks.append(courier.run)
     if ahead := connect_ahead(settings):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ from typing import Any
 
 import cv2
 
+from maskloop.background import repeat
 from maskloop.cli.models import open_registry
 from maskloop.engines.base import Engine
 from maskloop.engines.choose import choose_engine
 from maskloop.engines.network_engine import NetworkEngine
 from maskloop.engines.runtime import available_threads
-from maskloop.errors import MaskloopError
 from maskloop.inference import Segmenter, open_segmenter, open_shared
 from maskloop.learning.calibration import Chances
 from maskloop.learning.registry import Registry
@@ -32,8 +31,6 @@ AHEAD = 4
 """Of them, those that are loaded before they are asked for."""
 PAUSE = 1.0
 """Seconds between looks at what is in service."""
-
-log = logging.getLogger("maskloop.worker")
 
 
 def open_engine(settings: Settings, registry: Registry, name: str, like: NetworkEngine | None = None) -> NetworkEngine:
@@ -83,17 +80,14 @@ class Models:
     def keep_up(self, stop: threading.Event) -> None:
         """Load what is or comes into service, until ``stop`` is set. What fails then is told to who asks for it."""
         seen: set[str] = set()
-        trouble = ""
-        while not stop.wait(PAUSE):
-            try:
-                for name in self._answering()[:AHEAD]:
-                    if name not in seen:
-                        seen.add(name)
-                        self.named(name)
-            except MaskloopError as error:
-                if str(error) != trouble:
-                    log.warning("A version can't be loaded before it is asked for: %s", error)
-                trouble = str(error)
+
+        def load_new() -> None:
+            for name in self._answering()[:AHEAD]:
+                if name not in seen:
+                    seen.add(name)
+                    self.named(name)
+
+        repeat(load_new, lambda: PAUSE, stop)
 
     def _answering(self) -> list[str]:
         challenge, answering = self._registry.challenge(), self._registry.answering().values()

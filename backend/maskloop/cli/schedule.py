@@ -1,17 +1,13 @@
-"""What is done at the times of a cron line."""
+"""The times of a cron line."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from datetime import datetime
 
 from croniter import croniter  # type: ignore[import-untyped]
 
-from maskloop.errors import BadRequest, MaskloopError
-
-log = logging.getLogger("maskloop.schedule")
+from maskloop.errors import BadRequest
 
 
 def times(line: str, now: Callable[[], datetime]) -> Callable[[], float]:
@@ -25,21 +21,6 @@ def times(line: str, now: Callable[[], datetime]) -> Callable[[], float]:
         return (following - present).total_seconds()
 
     return left
-
-
-def keep_to(left: Callable[[], float], act: Callable[[], None], stop: threading.Event) -> None:
-    """Acts each time that ``left`` seconds have passed, until ``stop`` is set; an error is logged, but not the same one
-    after the other, and it goes on."""
-    trouble = ""
-    while not stop.wait(left()):
-        try:
-            act()
-        except MaskloopError as error:
-            if str(error) != trouble:
-                log.warning("%s", error)
-            trouble = str(error)
-        else:
-            trouble = ""
 
 
 def local_time() -> datetime:

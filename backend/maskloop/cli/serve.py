@@ -17,7 +17,7 @@ from types import FrameType
 import typer
 import uvicorn
 
-from maskloop.cli.background import Task, running
+from maskloop.background import Task, running
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import as_environment, with_settings
 from maskloop.cli.schedule import local_time, times

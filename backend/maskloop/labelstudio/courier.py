@@ -6,6 +6,7 @@ import logging
 import threading
 from contextlib import suppress
 
+from maskloop.background import repeat
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.errors import LabelStudioError, MaskloopError, QueueUnavailable
 from maskloop.labelstudio.api import LabelStudioApi, Refused
@@ -37,12 +38,12 @@ class Courier:
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set."""
-        while not stop.wait(self._pause):
-            try:
-                self.deliver_due()
-                self.find_lost()
-            except MaskloopError as error:
-                log.warning("%s", error)
+        repeat(self.round, lambda: self._pause, stop)
+
+    def round(self) -> None:
+        """Raises QueueUnavailable."""
+        self.deliver_due()
+        self.find_lost()
 
     def deliver_due(self) -> int:
         """Delivers all that is due; returns how many. Stops at the first that Label Studio can't take now."""

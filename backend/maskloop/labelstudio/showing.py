@@ -17,8 +17,9 @@ from typing import Any
 
 from redis import Redis
 
+from maskloop.background import repeat
 from maskloop.dispatch.queues import reaching_redis
-from maskloop.errors import LabelStudioError, MaskloopError
+from maskloop.errors import LabelStudioError
 from maskloop.labelstudio.ahead import UNCERTAINTY
 from maskloop.labelstudio.api import LabelStudioApi, Refused
 from maskloop.labelstudio.ledger import Ledger, Tally
@@ -99,11 +100,7 @@ class Showing:
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set."""
-        while not stop.wait(PAUSE):
-            try:
-                self.look_around()
-            except MaskloopError as error:
-                log.warning("%s", error)
+        repeat(self.look_around, lambda: PAUSE, stop)
 
     def look_around(self) -> None:
         """Look at the projects of which something may have changed. Raises QueueUnavailable."""

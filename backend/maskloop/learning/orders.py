@@ -85,7 +85,7 @@ class Follower:
         self._left: set[tuple[int, Callable[[int], object]]] = set()
 
     def round(self) -> None:
-        """What fails is done again in the next round. Raises its error, once the others are done."""
+        """What fails is done again in the next round. Raises a group of its errors, once the others are done."""
         self._store.process_pending()
         seen, projects = self._store.judged_since(self._seen)
         self._left |= set(product(projects, self._steps))
@@ -98,7 +98,7 @@ class Follower:
             except Exception as error:  # noqa: BLE001  # raised below
                 errors.append(error)
         if errors:
-            raise errors[0]
+            raise ExceptionGroup("Not all of a round could be done.", errors)
 
 
 def order_all(store: FeedbackStore, registry: Registry, dispatcher: Dispatcher) -> None:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from maskloop.errors import MaskloopError
+
 PAUSE = 5.0
 """Seconds after a failure that nobody foresaw."""
 GRACE = 10.0
@@ -40,3 +42,21 @@ def persist(task: Task, stop: threading.Event, pause: float) -> None:
         except Exception:
             log.exception("Something that goes on in the background failed; it goes on in %g s.", pause)
             stop.wait(pause)
+
+
+def repeat(act: Callable[[], object], pause: Callable[[], float], stop: threading.Event) -> None:
+    """Acts after each pause, of so many seconds, until ``stop`` is set.
+
+    A MaskloopError, or each of a group of them, is logged and it goes on; one that was there the last time isn't
+    logged again.
+    """
+    told: set[str] = set()
+    while not stop.wait(pause()):
+        trouble: set[str] = set()
+        try:
+            act()
+        except* MaskloopError as errors:
+            trouble = {str(error) for error in errors.exceptions}
+        for one in sorted(trouble - told):
+            log.warning("%s", one)
+        told = trouble
