@@ -71,7 +71,7 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         redis.rpush("began", os.getpid())
         done = int(redis.get("saved") or 0)  # type: ignore[arg-type]
         while done < payload:
-            context.progress(done / payload, f"step {done}")
+            context.progress(f"step {done}")
             try:
                 context.check()
             except Interrupted:

@@ -30,11 +30,9 @@ class Told:
 
     def __init__(self, end_after: int | None = None) -> None:
         self.messages: list[str] = []
-        self.fractions: list[float] = []
         self._left = end_after
 
-    def progress(self, fraction: float, message: str = "") -> None:
-        self.fractions.append(fraction)
+    def progress(self, message: str) -> None:
         self.messages.append(message)
 
     def check(self) -> None:
@@ -107,7 +105,6 @@ def test_reviews_become_a_judged_version(trainer: Trainer, registry: Registry, s
     assert "too few" in told["reason"]
     assert registry.in_service() == OFFICIAL
     assert registry.judgement(version.name) is not None
-    assert context.fractions == sorted(context.fractions)
     assert any("step 1 of" in message for message in context.messages)
     store.process_pending()
     with store.session() as session:
@@ -223,11 +220,11 @@ def test_what_was_reviewed_while_a_version_learned_counts_for_the_next(
     class Slow(Told):
         """Somebody reviews another task meanwhile."""
 
-        def progress(self, fraction: float, message: str = "") -> None:
+        def progress(self, message: str) -> None:
             if not self.messages:
                 review(store, 20)
                 store.process_pending()
-            super().progress(fraction, message)
+            super().progress(message)
 
     trainer({"project": 7}, Slow())
     assert is_due(store, registry, 7, 1)

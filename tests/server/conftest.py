@@ -64,13 +64,16 @@ def all_well() -> Overview:
         "engine_note": "",
         "jobs": {"click": {"done": 3, "failed": 1, "seconds": 0.2, "waited": 0.01}},
         "cache": {"hits": 5, "misses": 2},
+        "doing": "",
     }
+    learning = {"doing": "Training p7-1: step 3 of 90, loss 0.500."}
     busy = WorkerState("interactive-here-1-a", "busy", report)
     starting = WorkerState("batch-here-2-b", "starting", {})
+    training = WorkerState("train-here-3-c", "busy", learning)
     return {
         QueueName.INTERACTIVE: QueueState(2, 1, (busy,), None),
         QueueName.BATCH: QueueState(0, 0, (starting,), None),
-        QueueName.TRAIN: QueueState(0, 0, (), None),
+        QueueName.TRAIN: QueueState(0, 1, (training,), None),
     }
 
 

@@ -32,14 +32,15 @@ def test_health_tells_the_model_the_engine_workers_and_queues(client: httpx.Clie
         "workers": {
             "interactive": {"ready": 1, "busy": 1, "starting": 0},
             "batch": {"ready": 0, "busy": 0, "starting": 1},
-            "train": {"ready": 0, "busy": 0, "starting": 0},
+            "train": {"ready": 1, "busy": 1, "starting": 0},
         },
         "queues": {
             "interactive": {"waiting": 2, "running": 1},
             "batch": {"waiting": 0, "running": 0},
-            "train": {"waiting": 0, "running": 0},
+            "train": {"waiting": 0, "running": 1},
         },
         "batches": {"delivers": True, "projects": {}},
+        "doing": ["Training p7-1: step 3 of 90, loss 0.500."],
         "problems": [],
     }
 
@@ -105,6 +106,13 @@ def test_the_page_tells_how_far_batches_are_and_what_failed_last() -> None:
     assert "Project 7, task 5" in told
     assert "There is no image at &lt;host&gt; (404)." in told
     assert "failures" not in page(health(Look(all_well()), {None: "v"}))
+
+
+def test_the_page_tells_how_far_a_long_job_is() -> None:
+    training = WorkerState("train-here-3-c", "busy", {"doing": "Encoding image 3 of 90."})
+    look = Look({QueueName.TRAIN: QueueState(0, 1, (training,), None)})
+    assert "<th>At work</th><td>Encoding image 3 of 90.</td>" in page(health(look, {None: "v"}))
+    assert "At work" not in page(health(Look(all_well()), {None: "v"}))
 
 
 def test_a_person_gets_a_page(serve: Serve) -> None:

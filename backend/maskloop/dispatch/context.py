@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from math import inf
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from maskloop.dispatch.jobs import Cancelled, Progress, cancel_key, progress_key
+from maskloop.dispatch.jobs import Cancelled, cancel_key
 from maskloop.errors import DeadlineExceeded
 
-PROGRESS_TTL = 24 * 3600
 LOOK = 0.5
 """Seconds for which an answer to "cancelled?" holds, so that asking in a tight loop is cheap."""
 
@@ -30,6 +27,8 @@ class JobContext:
     def __init__(self, redis: Redis, job_id: str, deadline: float | None, stopping: Callable[[], bool]) -> None:
         self.job_id = job_id
         self.deadline = deadline
+        self.told = ""
+        """How far the job is, as its handler told last."""
         self._redis = redis
         self._stopping = stopping
         self._cancelled = False
@@ -39,10 +38,9 @@ class JobContext:
         """Seconds to the deadline; infinite without one, negative after it."""
         return inf if self.deadline is None else self.deadline - time.time()
 
-    def progress(self, fraction: float, message: str = "") -> None:
-        """Tells how far the job is, from 0 to 1. Without Redis it isn't told, and the job goes on."""
-        with suppress(RedisError):
-            self._redis.set(progress_key(self.job_id), json.dumps(asdict(Progress(fraction, message))), ex=PROGRESS_TTL)
+    def progress(self, message: str) -> None:
+        """Tells how far the job is: the worker's report has it while the job runs."""
+        self.told = message
 
     def check(self) -> None:
         """Raises Cancelled or DeadlineExceeded if the job is no longer wanted, or Interrupted if the worker has to

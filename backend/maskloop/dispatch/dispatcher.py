@@ -21,13 +21,11 @@ from rq.results import Result
 from maskloop.dispatch.jobs import (
     Cancelled,
     Json,
-    Progress,
     Replaced,
     Ticket,
     WorkerLost,
     cancel_key,
     pack_error,
-    progress_key,
     unpack,
     unpack_error,
 )
@@ -208,12 +206,6 @@ class Dispatcher:
             if self._take_out(ticket):
                 self._redis.xadd(_results_key(ticket.id), {"type": 1, "return_value": CANCELLED})
                 self._redis.expire(_results_key(ticket.id), RESULT_TTL)
-
-    def progress(self, ticket: Ticket) -> Progress | None:
-        """What the job's handler last told, if anything."""
-        with reaching_redis():
-            told = self._redis.get(progress_key(ticket.id))
-        return None if told is None else Progress(**json.loads(told))
 
     def _take_out(self, ticket: Ticket) -> bool:
         keys = [self._queues[ticket.queue].key, Job.key_for(ticket.id)]

@@ -52,9 +52,12 @@ class Executor:
 
     service: Service
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    running: JobContext | None = None
+    """Of the job that runs now."""
 
     def __call__(self, kind: str, payload: Json, context: JobContext, waited: float = 0.0) -> bytes | Retry:
         begin = time.perf_counter()
+        self.running = context
         try:
             outcome = Serializer.dumps(pack_value(self._handle(kind, payload, context)))
             verdict = "ok"
@@ -71,6 +74,8 @@ class Executor:
                 os._exit(1)  # at once, as if killed: the job goes to another worker
             outcome = Serializer.dumps(pack_error(unexpected(error, context.job_id)))
             verdict = "internal"
+        finally:
+            self.running = None
         seconds = time.perf_counter() - begin
         tally = self.tallies[kind]
         tally.done += verdict == "ok"
@@ -99,7 +104,8 @@ class Executor:
 
     def report(self) -> dict[str, Json]:
         jobs = {kind: vars(tally) for kind, tally in list(self.tallies.items())}
-        return {**self.service.report(), "jobs": jobs}
+        running = self.running
+        return {**self.service.report(), "jobs": jobs, "doing": running.told if running else ""}
 
 
 def unexpected(error: Exception, job_id: str) -> MaskloopError:

@@ -46,18 +46,6 @@ class Ticket:
         return inf if self.deadline is None else self.deadline - time.time()
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job is: ``fraction`` from 0 to 1, and a word on what it does."""
-
-    fraction: float
-    message: str
-
-
-def progress_key(job_id: str) -> str:
-    return f"maskloop:progress:{job_id}"
-
-
 def cancel_key(job_id: str) -> str:
     return f"maskloop:cancel:{job_id}"
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
+from maskloop.dispatch.context import JobContext
 from maskloop.errors import BadRequest
 from maskloop.learning.approved import last_heard
 from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
@@ -24,19 +25,7 @@ from maskloop.learning.store import FeedbackStore
 from maskloop.learning.training import Progress, TrainingSettings
 from maskloop.sam.values import Image
 
-PREPARING, TRAINING = 0.2, 0.7
-"""Shares of a job's time; the gate takes the rest."""
 ACTOR = "maskloop"
-
-
-class Context(Protocol):
-    """What the job asks and tells while it runs; ``dispatch.JobContext`` is one."""
-
-    def progress(self, fraction: float, message: str = "") -> None: ...
-
-    def check(self) -> None:
-        """Raises if the job has to end."""
-        ...
 
 
 class Trainer:
@@ -59,7 +48,7 @@ class Trainer:
         self._load, self._encoder_of = load, encoder_of
         self._settings, self._general, self._threads, self._device = settings, general, threads, device
 
-    def __call__(self, payload: dict[str, Any], context: Context) -> dict[str, Any]:
+    def __call__(self, payload: dict[str, Any], context: JobContext) -> dict[str, Any]:
         """Do an ``orders.Order``. Gives ``version``, ``passed`` and ``reason``.
 
         Raises BadRequest if there is nothing to learn from, and what the context raises: what was done is kept, and a
@@ -79,7 +68,7 @@ class Trainer:
             problems |= self._train(name, project, learn, keep, read_until, context)
         elif self._registry.judgement(name) or self._registry.in_service(project) == name:
             return self._told(name, "Nothing was reviewed since.")
-        context.progress(PREPARING + TRAINING, f"Judging {name}.")
+        context.progress(f"Judging {name}.")
         watch = partial(self._checked, context=context)
         while True:
             judgement = judge(
@@ -99,7 +88,7 @@ class Trainer:
         learn: Sequence[ReviewedPhoto],
         keep: Sequence[ReviewedPhoto],
         read_until: datetime | None,
-        context: Context,
+        context: JobContext,
     ) -> dict[str, str]:
         """Register the version; gives the photos that couldn't be used."""
         checkpoint, watch = self._registry.checkpoint(name), partial(self._watched, context=context)
@@ -111,8 +100,7 @@ class Trainer:
 
         def on_progress(step: Progress) -> None:
             context.check()
-            done = PREPARING + TRAINING * step.step / step.steps
-            context.progress(done, f"Training {name}: step {step.step} of {step.steps}, loss {step.loss:.3f}.")
+            context.progress(f"Training {name}: step {step.step} of {step.steps}, loss {step.loss:.3f}.")
 
         make_candidate(
             self._registry,
@@ -131,12 +119,12 @@ class Trainer:
         judgement = self._registry.judgement(name)
         return {"version": name, "passed": bool(judgement and judgement.passed), "reason": reason}
 
-    def _watched(self, photos: Sequence[ReviewedPhoto], context: Context) -> Iterator[ReviewedPhoto]:
+    def _watched(self, photos: Sequence[ReviewedPhoto], context: JobContext) -> Iterator[ReviewedPhoto]:
         for number, photo in enumerate(self._checked(photos, context)):
-            context.progress(PREPARING * number / len(photos), f"Encoding image {number + 1} of {len(photos)}.")
+            context.progress(f"Encoding image {number + 1} of {len(photos)}.")
             yield photo
 
-    def _checked(self, photos: Sequence[ReviewedPhoto], context: Context) -> Iterator[ReviewedPhoto]:
+    def _checked(self, photos: Sequence[ReviewedPhoto], context: JobContext) -> Iterator[ReviewedPhoto]:
         for photo in photos:
             context.check()
             yield photo

@@ -49,7 +49,7 @@ def health(look: Look, answering: Answering) -> dict[str, Any]:
 
     ``model_version`` is in service but in projects that have one of their own, ``project_versions``.
     ``status`` is DOWN, and the HTTP status 503, while neither clicks nor batches can be answered: Label Studio then
-    shows the backend as disconnected. ``problems`` says what doesn't work.
+    shows the backend as disconnected. ``doing``: how far long jobs are. ``problems`` says what doesn't work.
     """
     workers = [worker for state in look.queues.values() for worker in state.workers]
     silent = time.monotonic() - look.at > STALE
@@ -69,6 +69,7 @@ def health(look: Look, answering: Answering) -> dict[str, Any]:
             name.value: {"waiting": queue.waiting, "running": queue.running} for name, queue in look.queues.items()
         },
         "batches": look.batches,
+        "doing": [worker.report["doing"] for worker in workers if worker.report.get("doing")],
         "problems": ["Redis doesn't answer."] if silent else list(_problems(look)),
     }
 

@@ -45,6 +45,7 @@ def page(health: dict[str, Any]) -> str:
             f"Predictions, project {project}": ", ".join(f"{count} {state}" for state, count in tally.items())
             for project, tally in health["batches"].get("projects", {}).items()
         },
+        **({"At work": " ".join(health["doing"])} if health["doing"] else {}),
     }
     failures = {
         f"Project {one['project']}, task {one['task']}": one["reason"] for one in health["batches"].get("failures", ())
