@@ -95,18 +95,22 @@ def test_setup_versions_and_predictions_agree_on_the_version(backend: Backend, c
     assert backend.versions() == {"versions": [prediction["model_version"]]}
 
 
-def test_clicks_on_a_task_may_be_answered_by_a_challenger(dispatcher: Dispatcher, redis: Redis, clicks: None) -> None:
+def test_clicks_on_a_task_may_be_answered_by_a_challenger(
+    dispatcher: Dispatcher, redis: Redis, clicks: None, notes: Notes
+) -> None:
     serving = Serving(challenged={3: "challenger"})
-    backend = Backend(dispatcher, redis, serving, patience=Patience(click=20, batch=20), delivers=True)
+    backend = Backend(dispatcher, redis, serving, patience=Patience(click=20, batch=20), delivers=True, feedback=notes)
     answers = [backend.predict(request(point(25, 50), number=number))["results"][0] for number in (3, 4)]
     assert [answer["model_version"] for answer in answers] == ["challenger", "model-1"]
     assert backend.versions() == {"versions": ["model-1"]}
     backend.close()
 
 
-def test_a_project_is_answered_by_its_own_version(dispatcher: Dispatcher, redis: Redis, clicks: None) -> None:
+def test_a_project_is_answered_by_its_own_version(
+    dispatcher: Dispatcher, redis: Redis, clicks: None, notes: Notes
+) -> None:
     serving = Serving(projects={7: "taught"})
-    backend = Backend(dispatcher, redis, serving, patience=Patience(click=20, batch=20), delivers=True)
+    backend = Backend(dispatcher, redis, serving, patience=Patience(click=20, batch=20), delivers=True, feedback=notes)
     (prediction,) = backend.predict(request(point(25, 50)))["results"]
     assert prediction["model_version"] == backend.setup(setup())["model_version"] == "taught"
     assert backend.setup(setup() | {"project": "8.1795"}) == {"model_version": "model-1"}

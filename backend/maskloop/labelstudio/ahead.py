@@ -21,8 +21,9 @@ from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName, reaching_redis
 from maskloop.errors import MaskloopError, QueueFull, QueueUnavailable
+from maskloop.inference import Segmenter
 from maskloop.labelstudio.api import LabelStudioApi
-from maskloop.labelstudio.handlers import Segmenter, payload_of, prefetch
+from maskloop.labelstudio.handlers import payload_of, prefetch
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.wire import Task
 

@@ -20,8 +20,9 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Cancelled, Ticket
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
+from maskloop.inference import Segmenter
 from maskloop.labelstudio.failures import failed_prediction, failed_prefix
-from maskloop.labelstudio.handlers import Segmenter, pre_annotate
+from maskloop.labelstudio.handlers import pre_annotate
 from maskloop.labelstudio.ledger import Ledger, Verdict
 from maskloop.sam.automatic import AutomaticSettings
 

@@ -9,14 +9,14 @@ from maskloop.labelstudio.ahead import Ahead, Visits
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.ledger import Ledger
-from maskloop.labelstudio.service import Backend, Feedback, Patience
+from maskloop.labelstudio.service import Backend, Patience
 from maskloop.labelstudio.showing import Showing
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import Versions, registry_of
 from maskloop.settings import Settings
 
 
-def connect_backend(settings: Settings, feedback: Feedback | None = None) -> Backend:
+def connect_backend(settings: Settings) -> Backend:
     """Raises QueueUnavailable if the settings name no Redis."""
     redis = connect(redis_url(settings))
     limits = {QueueName.INTERACTIVE: settings.max_waiting_clicks, QueueName.BATCH: settings.max_waiting_tasks}
@@ -26,7 +26,7 @@ def connect_backend(settings: Settings, feedback: Feedback | None = None) -> Bac
         versions_of(settings),
         patience=Patience(settings.click_deadline, settings.batch_deadline),
         delivers=can_deliver(settings),
-        feedback=feedback or open_store(settings),
+        feedback=open_store(settings),
     )
 
 

@@ -6,13 +6,14 @@ A prediction is ``{"result": [regions], "score", "model_version"}``, https://lab
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskloop.errors import ImageRefused, ImageUnreadable, MaskloopError
 from maskloop.images import task_reference
+from maskloop.inference import Segmenter
 from maskloop.labelstudio.controls import ImageTag, Output
 from maskloop.labelstudio.label_config import LabelConfig
 from maskloop.labelstudio.options import Options
@@ -22,7 +23,7 @@ from maskloop.labelstudio.wire import Context, Task, Wire
 from maskloop.sam import masks
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.picking import Picker
-from maskloop.sam.values import Image, ImageSize, Mask, MaskLogits, Prompt
+from maskloop.sam.values import Mask
 
 if TYPE_CHECKING:
     from maskloop.learning.examples import Classify
@@ -34,26 +35,6 @@ UNPROPOSED = "unproposed"
 """Set in a click's answer if it was to be picked from proposals, and there are none yet."""
 
 log = logging.getLogger(__name__)
-
-
-class Segmenter(Protocol):
-    """What ``inference.Segmenter`` offers."""
-
-    def image(self, reference: str) -> Image: ...
-
-    def refine(self, reference: str, objects: Callable[[ImageSize], Sequence[Sequence[Prompt]]]) -> list[MaskLogits]:
-        """One mask for each object, whose prompts each hold all so far."""
-        ...
-
-    def prefetch(self, reference: str) -> bool: ...
-
-    def everything(self, reference: str, settings: AutomaticSettings) -> Iterable[Mask]:
-        """Best first."""
-        ...
-
-    def picker(self, reference: str, settings: AutomaticSettings) -> Picker | None:
-        """Over the masks of ``everything``; None if they weren't looked for yet."""
-        ...
 
 
 class NothingFound(MaskloopError):

@@ -10,7 +10,8 @@ from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import MaskloopError
-from maskloop.labelstudio.handlers import Segmenter, propose
+from maskloop.inference import Segmenter
+from maskloop.labelstudio.handlers import propose
 
 Json = dict[str, Any]
 KIND = "propose"

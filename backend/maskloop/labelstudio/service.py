@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 from redis import Redis
@@ -38,8 +38,8 @@ from maskloop.labelstudio.showing import Troubles
 from maskloop.labelstudio.wire import PredictRequest, SetupRequest, TasksToReviewRequest, WebhookEvent, faults
 from maskloop.learning import orders
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.spool import FeedbackUnavailable
-from maskloop.learning.store import MadePrediction, TaskToReview
+from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.versions import Versions
 
 Json = dict[str, Any]
 KIND = "click"
@@ -49,32 +49,6 @@ LARGE = 1 << 18
 """Bytes of an event that is read in the background only; none that asks for anything is as large."""
 
 log = logging.getLogger("maskloop.backend")
-
-
-class Feedback(Protocol):
-    """Keeps what people are shown and what they do; ``learning.FeedbackStore`` is one."""
-
-    def record_event(self, payload: bytes) -> None: ...
-
-    def record_predictions(self, predictions: Iterable[MadePrediction]) -> None: ...
-
-    def record_review(self, review: ReviewGiven) -> None: ...
-
-    def tasks_to_review(self, project_id: int, *, limit: int, threshold: float | None) -> list[TaskToReview]: ...
-
-
-class Versions(Protocol):
-    """Tells what predictions carry; ``learning.Versions`` is one."""
-
-    def in_service(self, project: int | None) -> str:
-        """Of the model in service in a project: the same in ``/setup``, ``/versions`` and predictions."""
-        ...
-
-    def for_click(self, project: int | None, task: int) -> str: ...
-
-    def answering(self) -> Mapping[int | None, str]:
-        """By project, and for None everywhere else; the last promoted first."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +73,7 @@ class Backend:
         *,
         patience: Patience,
         delivers: bool,
-        feedback: Feedback | None = None,
+        feedback: FeedbackStore,
     ) -> None:
         self._dispatcher = dispatcher
         self._projects = Projects(redis)
@@ -158,7 +132,7 @@ class Backend:
         """
         if len(payload) > LARGE:
             log.info("event of %d bytes", len(payload))
-            self._keep(payload)
+            self._feedback.record_event(payload)
             return {}
         try:
             body = json.loads(payload)
@@ -166,14 +140,10 @@ class Backend:
             raise BadRequest("The event is no JSON.") from error
         event = WebhookEvent.read(body)
         log.info("project=%s event=%s", event.project.id if event.project else "-", event.action)
-        self._keep(payload)
+        self._feedback.record_event(payload)
         if event.action == "START_TRAINING" and event.project is not None:
             orders.submit(self._dispatcher, orders.Order(project=event.project.id))
         return {}
-
-    def _keep(self, payload: bytes) -> None:
-        if self._feedback is not None:
-            self._feedback.record_event(payload)
 
     def fit(self, event: str, data: Mapping[str, Any]) -> Json:
         """The same, as the official server calls it."""
@@ -189,7 +159,7 @@ class Backend:
             given = ReviewGiven.model_validate({"timestamp": datetime.now(UTC), **body})
         except ValidationError as error:
             raise BadRequest(f"The review is malformed: {faults(error)}.") from error
-        self._kept().record_review(given)
+        self._feedback.record_review(given)
         return given.model_dump(mode="json")
 
     def tasks_to_review(self, query: Mapping[str, str]) -> Json:
@@ -199,13 +169,8 @@ class Backend:
         Raises BadRequest or FeedbackUnavailable.
         """
         asked = TasksToReviewRequest.read(dict(query))
-        found = self._kept().tasks_to_review(asked.project, limit=asked.limit, threshold=asked.threshold)
+        found = self._feedback.tasks_to_review(asked.project, limit=asked.limit, threshold=asked.threshold)
         return {"tasks": [asdict(one) for one in found]}
-
-    def _kept(self) -> Feedback:
-        if self._feedback is None:
-            raise FeedbackUnavailable("Feedback isn't kept here.")
-        return self._feedback
 
     def batches(self) -> Json:
         """How far batches are, for ``/health`` and ``/metrics``.
@@ -265,7 +230,7 @@ class Backend:
 
     def _note(self, request: PredictRequest, click: Click, made: Json) -> None:
         task = request.tasks[0]
-        if self._feedback is None or task.id is None:
+        if task.id is None:
             return
         prompts = [prompt.model_dump(mode="json") for prompt in click.prompts]
         noted = MadePrediction(

@@ -15,12 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from maskloop.errors import MaskloopError
+from maskloop.labelstudio.service import Backend
 from maskloop.labelstudio.wire import project_id
 from maskloop.learning.versions import Answering
 from maskloop.server.access import Access
 from maskloop.server.answers import answer, error_answer, read_body, read_bytes
 from maskloop.server.auth import WEBHOOK_HEADER, Guard
-from maskloop.server.backend import Backend
 from maskloop.server.health import INTERVAL, Overview, Watch, health
 from maskloop.server.metrics import Metrics
 from maskloop.server.page import page

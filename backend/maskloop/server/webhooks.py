@@ -10,12 +10,12 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import httpx
 
 from maskloop.credentials import same_origin
 from maskloop.errors import LabelStudioError
+from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.server.auth import WEBHOOK_HEADER
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0
@@ -23,14 +23,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0
 at last; doubles as long as there is nothing to be found."""
 
 log = logging.getLogger("maskloop.webhooks")
-
-
-class Api(Protocol):
-    """What ``labelstudio.LabelStudioApi`` offers."""
-
-    def webhooks(self, project: int) -> list[dict[str, Any]]: ...
-
-    def set_webhook_headers(self, webhook: int, headers: dict[str, str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +36,7 @@ class Place:
 class Webhooks:
     """Looks after the webhooks of every project that was set up. ``token``: what they have to send."""
 
-    def __init__(self, api: Api, token: str) -> None:
+    def __init__(self, api: LabelStudioApi, token: str) -> None:
         self._api = api
         self._token = token
         self._looks: dict[Place, tuple[float, float]] = {}
