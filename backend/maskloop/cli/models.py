@@ -15,7 +15,7 @@ from rich.table import Table
 from maskloop.cli.options import load, load_to_write
 from maskloop.dispatch.private_redis import private_url
 from maskloop.errors import BadRequest, QueueUnavailable
-from maskloop.labelstudio.connect import can_deliver, connect_showing
+from maskloop.labelstudio.connect import connect_showing
 from maskloop.learning.challenge import difference, side, verdict
 from maskloop.learning.registry import Challenge, Registry
 from maskloop.learning.store import open_store
@@ -174,10 +174,8 @@ def _place(project: int | None) -> str:
 def _have_it_shown(settings: Settings) -> None:
     """In Label Studio, at once; housekeeping goes on with what can't be shown yet."""
     settings = settings.model_copy(update={"redis_url": settings.redis_url or private_url(settings.data_dir)})
-    if settings.redis_url is None or not can_deliver(settings):
+    if settings.redis_url is None or not (showing := connect_showing(settings)):
         return
-    showing = connect_showing(settings)
-    assert showing
     try:
         for project, found in showing.follow_all().items():
             typer.echo(f"Label Studio, project {project}: {found}.")

@@ -28,7 +28,7 @@ from maskloop.dispatch.queues import QueueName, connect, reaching_redis
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, LabelStudioError, MaskloopError
-from maskloop.labelstudio.connect import api_of, can_deliver, connect_backend, versions_of
+from maskloop.labelstudio.connect import api_of, connect_backend, versions_of
 from maskloop.learning.versions import Answering, in_words
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
@@ -97,9 +97,9 @@ command = with_settings(serve)
 
 def _webhooks(settings: Settings, guard: Guard) -> Webhooks | None:
     """None if webhooks need no header, or Label Studio can't be asked to send one."""
-    if guard.is_open or not can_deliver(settings):
+    if guard.is_open or not (api := api_of(settings)):
         return None
-    return Webhooks(api_of(settings), guard.webhook_token)
+    return Webhooks(api, guard.webhook_token)
 
 
 def workers_wanted(settings: Settings) -> dict[QueueName, int]:
@@ -165,9 +165,8 @@ def ready(queue: QueueState) -> int:
 
 def label_studio(settings: Settings) -> str:
     """Where it is, and what keeps it from being used."""
-    if not can_deliver(settings):
+    if not (api := api_of(settings)):
         return NO_LABEL_STUDIO
-    api = api_of(settings)
     try:
         api.check()
     except LabelStudioError as error:

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from maskloop.cli.options import load_to_write
 from maskloop.errors import BadRequest
-from maskloop.labelstudio.connect import api_of, can_deliver
+from maskloop.labelstudio.connect import api_of
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import open_store
 
@@ -21,13 +21,12 @@ Project = Annotated[int, typer.Option(help="Number of the Label Studio project."
 def command(project: Project) -> None:
     """Fill the feedback store with a project's tasks, annotations and predictions. Repeating it does no harm."""
     settings = load_to_write()
-    if not can_deliver(settings):
+    if not (api := api_of(settings)):
         raise BadRequest(
             "Label Studio's address or a token isn't set.",
             "Set MASKLOOP_LABEL_STUDIO_URL and MASKLOOP_LABEL_STUDIO_API_KEY.",
         )
     store = open_store(settings)
-    api = api_of(settings)
     try:
         about, started, count = api.project(project), datetime.now(UTC), 0
         for task in track(api.tasks(project), "Tasks", console=Console(stderr=True)):

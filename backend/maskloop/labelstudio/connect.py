@@ -25,51 +25,46 @@ def connect_backend(settings: Settings) -> Backend:
         redis,
         versions_of(settings),
         patience=Patience(settings.click_deadline, settings.batch_deadline),
-        delivers=can_deliver(settings),
+        delivers=settings.label_studio_url is not None and settings.label_studio_api_key is not None,
         feedback=open_store(settings),
     )
 
 
 def connect_courier(settings: Settings) -> Courier | None:
     """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
-    if not can_deliver(settings):
+    if not (api := api_of(settings)):
         return None
     redis = connect(redis_url(settings))
-    return Courier(Ledger(redis), Dispatcher(redis, {}), api_of(settings))
+    return Courier(Ledger(redis), Dispatcher(redis, {}), api)
 
 
 def connect_ahead(settings: Settings) -> Ahead | None:
     """None if nothing is to be encoded ahead, or nobody can be asked what comes next."""
-    if not can_deliver(settings) or not settings.encode_ahead:
+    if not settings.encode_ahead or not (api := api_of(settings)):
         return None
     redis = connect(redis_url(settings))
     dispatcher = Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks})
     version = versions_of(settings).in_service
-    return Ahead(Visits(redis), dispatcher, api_of(settings), version=version, count=settings.encode_ahead)
+    return Ahead(Visits(redis), dispatcher, api, version=version, count=settings.encode_ahead)
 
 
 def connect_showing(settings: Settings) -> Showing | None:
     """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
-    if not can_deliver(settings):
+    if not (api := api_of(settings)):
         return None
     versions = versions_of(settings)
-    return Showing(connect(redis_url(settings)), api_of(settings), version=versions.in_service, ours=versions.made)
+    return Showing(connect(redis_url(settings)), api, version=versions.in_service, ours=versions.made)
 
 
 def versions_of(settings: Settings) -> Versions:
     return Versions(registry_of(settings))
 
 
-def api_of(settings: Settings) -> LabelStudioApi:
-    """Of the Label Studio that the settings name, if ``can_deliver``."""
-    assert settings.label_studio_url is not None
-    assert settings.label_studio_api_key is not None
+def api_of(settings: Settings) -> LabelStudioApi | None:
+    """None without an address of Label Studio and a token."""
+    if settings.label_studio_url is None or settings.label_studio_api_key is None:
+        return None
     return LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
-
-
-def can_deliver(settings: Settings) -> bool:
-    """Whether late predictions can be brought to Label Studio."""
-    return settings.label_studio_url is not None and settings.label_studio_api_key is not None
 
 
 def redis_url(settings: Settings) -> str:
