@@ -12,7 +12,7 @@ from maskloop.geometry.label_studio_rle import encode
 from maskloop.learning.approved import count_labels, count_reviewed
 from maskloop.learning.dataset import describe, split
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.reviews import from_reviews
+from maskloop.learning.reviews import from_reviews, image_of
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Decision
 
@@ -106,6 +106,36 @@ def test_what_can_be_learned_from_is_counted(store: FeedbackStore) -> None:
     store.record_review(ReviewGiven(task_id=1, reviewer_id="ann", decision=Decision.FLAGGED, timestamp=NOW))
     store.process_pending()
     assert count_reviewed(store, 7) == {3: 1, 4: 1}
+
+
+PAGES = ["/data/1.png", "/data/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("said", "data", "page", "expected"),
+    [
+        ({"valueList": "pages"}, {"pages": PAGES}, 1, "/data/2.png"),
+        ({"valueList": "pages"}, {"pages": PAGES}, None, "/data/1.png"),
+        ({"value": "views.front[1]"}, {"views": {"front": PAGES}}, None, "/data/2.png"),
+        ({"value": "a.b"}, {"a.b": "/data/1.png"}, None, "/data/1.png"),
+        ({"value": "https://host/$name.png"}, {"name": "3"}, None, "https://host/"),
+        ({"value": "https://host/3.png"}, {}, None, "https://host/3.png"),
+    ],
+)
+def test_the_image_is_the_one_that_the_labeling_configuration_shows(
+    said: Json, data: Json, page: int | None, expected: str
+) -> None:
+    """As Label Studio tells of its controls: without the sign of a variable."""
+    region = brush("a", 3) | ({} if page is None else {"item_index": page})
+    assert image_of(region, data, {"brush": {"inputs": [said]}}).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "page"), [({}, 0), ({"pages": PAGES}, 2), ({"pages": [3]}, 0), ({"pages": PAGES}, -1)]
+)
+def test_an_image_that_the_task_does_not_have(data: Json, page: int) -> None:
+    with pytest.raises(BadRequest, match="doesn't name the image of control 'brush'"):
+        image_of(brush("a", 3, item_index=page), data, {"brush": {"inputs": [{"valueList": "pages"}]}})
 
 
 def test_an_image_of_another_size_says_so_when_it_is_read(store: FeedbackStore) -> None:

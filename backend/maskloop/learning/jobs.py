@@ -62,6 +62,8 @@ class Trainer:
         self._store.process_pending()
         read_until = last_heard(self._store, project)
         photos, problems = from_reviews(self._store, project, self._load)
+        if problems and not photos:
+            raise BadRequest("No reviewed mask can be used.", "Of {}: {}".format(*next(iter(problems.items()))))
         learn, keep = split(photos)
         name = f"p{project}-{describe('', learn).fingerprint[:12]}"
         if not self._registry.has(name):

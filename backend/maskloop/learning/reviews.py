@@ -9,6 +9,7 @@ from typing import Any
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.images import task_reference
+from maskloop.images.task_data import VARIABLE, resolve
 from maskloop.learning import regions
 from maskloop.learning.approved import approved
 from maskloop.learning.dataset import ReviewedPhoto, ground_truth
@@ -64,11 +65,16 @@ def name_of(task_id: int) -> str:
 
 
 def image_of(region: regions.Region, data: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
-    """The reference, in the task's data, of the image that a region lies on. Raises BadRequest."""
+    """The reference, in the task's data, of the image or page that a region lies on. Raises BadRequest."""
     inputs: Sequence[Mapping[str, Any]] = controls.get(region.get("from_name", ""), {}).get("inputs") or ()
-    for field in [one.get("value") for one in inputs] or [region.get("to_name")]:
-        if isinstance(reference := data.get(str(field)), str):
-            return reference
+    for field in [one.get("value") or one.get("valueList") for one in inputs] or [region.get("to_name")]:
+        variable = f"${field}"  # Label Studio tells of its controls without the sign
+        found = resolve(variable if VARIABLE.fullmatch(variable) else str(field), data)
+        page = region.get("item_index") or 0
+        if isinstance(found, list) and isinstance(page, int) and 0 <= page < len(found):
+            found = found[page]
+        if isinstance(found, str) and found:
+            return found
     raise BadRequest(f"The task's data doesn't name the image of control {region.get('from_name')!r}.")
 
 
