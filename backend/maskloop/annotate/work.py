@@ -21,7 +21,7 @@ from maskloop.engines.runtime import gpu_is_lost
 from maskloop.errors import MaskloopError
 from maskloop.images.decode import decode
 from maskloop.learning.calibration import UNKNOWN, Calibration, Chances
-from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
+from maskloop.sam.automatic import AutomaticSettings, propose
 from maskloop.sam.masks import upscale
 from maskloop.sam.proposals import Proposals
 from maskloop.sam.values import Embedding, Image, ImageSize, Mask, Prompt
@@ -156,10 +156,7 @@ class Worker:
         }
 
     def _everything(self, image: Image, embedding: Embedding, job: Job) -> list[Segment]:
-        if job.automatic.needs_image:
-            masks = propose_in(self.engine, image, job.automatic)
-        else:
-            masks = propose(self.engine, embedding, job.automatic)
+        masks = propose(self.engine, embedding, job.automatic, image)
         named = zip(masks, self._labels(image, masks, job), strict=True)
         return [Segment.of(_scored(mask, self.chances.automatic), label) for mask, label in named]
 

@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from maskloop.evaluation.by_class import ByClass
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.evaluation.measure import Sample
-from maskloop.sam.automatic import AutomaticSettings, everything, everything_in
+from maskloop.sam.automatic import AutomaticSettings, propose
 from maskloop.sam.protocols import EncoderDecoder
 from maskloop.sam.values import Mask
 
@@ -37,9 +37,7 @@ def find_with(network: EncoderDecoder, settings: AutomaticSettings) -> Callable[
 
     def find(sample: Sample) -> Found:
         start = time.perf_counter()
-        if settings.needs_image:
-            return Found(everything_in(network, sample.image, settings), time.perf_counter() - start)
-        found = everything(network, sample.embedding, settings)
+        found = list(propose(network, sample.embedding, settings, sample.image))
         return Found(found, time.perf_counter() - start + sample.encode_seconds)
 
     return find

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from maskloop.cache import EmbeddingCache, ImageIndex, Known, ProposalsCache, Store, image_identity
 from maskloop.engines.base import Engine
@@ -14,7 +13,7 @@ from maskloop.images.sources import Remote
 from maskloop.inference.one_at_a_time import OneAtATime
 from maskloop.inference.recent import Recent
 from maskloop.inference.refinement import Refinement
-from maskloop.sam.automatic import AutomaticSettings, propose, propose_in
+from maskloop.sam.automatic import AutomaticSettings, propose
 from maskloop.sam.picking import Picker
 from maskloop.sam.proposals import Proposals
 from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
@@ -136,18 +135,17 @@ class Segmenter:
                 return known, embedding
 
     def _propose(self, source: Source, settings: AutomaticSettings) -> Proposals:
-        find: Callable[[], Proposals]
-        if settings.needs_image:  # crops and tiles are encoded by themselves
+        image = None
+        if settings.needs_image:
             known, image = self._read(source)
-            find = partial(propose_in, self.engine, image, settings)
+            embedding = self.embedding_of(image)
         else:
             known, embedding = self._embedded(source)
-            find = partial(propose, self.engine, embedding, settings)
         identity = self._proposals_identity(known, settings)
         with self._proposals.lock(identity):
             proposals = self._proposals.get(identity)
             if proposals is None:
-                proposals = find()
+                proposals = propose(self.engine, embedding, settings, image)
                 self._proposals.put(identity, proposals)
             return proposals
 

@@ -17,7 +17,7 @@ from maskloop.learning.calibration import Chances
 from maskloop.sam.automatic import AutomaticSettings, propose
 from maskloop.sam.interactive import best_candidate
 from maskloop.sam.masks import upscale
-from maskloop.sam.protocols import Decoder
+from maskloop.sam.protocols import Decoder, EncoderDecoder
 from maskloop.sam.values import Embedding
 
 ACCEPTED = 0.8
@@ -27,13 +27,13 @@ AUTOMATIC_PHOTOS = 16
 """Photos that are looked at for automatic masks: each takes seconds."""
 
 
-def of_objects(decoder: Decoder, photos: Sequence[tuple[Embedding, Sequence[GroundTruth]]]) -> Chances:
+def of_objects(network: EncoderDecoder, photos: Sequence[tuple[Embedding, Sequence[GroundTruth]]]) -> Chances:
     """From a click and a box on each object of photos that the version didn't learn from, and from automatic masks."""
-    prompted = (one for embedding, objects in photos for one in prompted_on(decoder, embedding, objects))
+    prompted = (one for embedding, objects in photos for one in prompted_on(network, embedding, objects))
     automatic = (
         one
         for embedding, objects in photos[:AUTOMATIC_PHOTOS]
-        for one in automatic_on(decoder, embedding, objects, AUTOMATIC)
+        for one in automatic_on(network, embedding, objects, AUTOMATIC)
     )
     return of_judgements([*prompted, *automatic])
 
@@ -49,10 +49,10 @@ def prompted_on(decoder: Decoder, embedding: Embedding, objects: Sequence[Ground
 
 
 def automatic_on(
-    decoder: Decoder, embedding: Embedding, objects: Sequence[GroundTruth], settings: AutomaticSettings
+    network: EncoderDecoder, embedding: Embedding, objects: Sequence[GroundTruth], settings: AutomaticSettings
 ) -> Iterator[Judgement]:
     """What a person would say of the automatic masks of a photo."""
-    proposals = list(propose(decoder, embedding, settings))
+    proposals = list(propose(network, embedding, settings))
     if not proposals:
         return
     found = [coco_mask.encode(np.asfortranarray(mask.pixels, np.uint8)) for mask in proposals]

@@ -95,38 +95,29 @@ class AutomaticSettings:
         return bool(self.crop_n_layers or self.tile_side)
 
 
-def everything(decoder: Decoder, embedding: Embedding, settings: AutomaticSettings) -> list[Mask]:
-    """All objects that one embedding gives, best score first. Takes no crops or tiles: those need the image."""
-    return list(propose(decoder, embedding, settings))
+def propose(
+    network: EncoderDecoder, embedding: Embedding, settings: AutomaticSettings, image: Image | None = None
+) -> Proposals:
+    """The masks of all objects in an image, best score first; large images need memory for one mask at a time.
 
-
-def everything_in(network: EncoderDecoder, image: Image, settings: AutomaticSettings) -> list[Mask]:
-    """All objects of an image, best score first, crops or tiles included."""
-    return list(propose_in(network, image, settings))
-
-
-def propose(decoder: Decoder, embedding: Embedding, settings: AutomaticSettings) -> Proposals:
-    """``everything`` as one compact value; large images need memory for one mask at a time."""
+    embedding: of the whole image. image: its pixels, which crops and tiles are taken from; see ``needs_image``.
+    """
     size = embedding.size
-    found = _find(decoder, embedding, Crop(0, 0, size.width, size.height, 0), size, settings)
-    return _finish(found, size, settings)
-
-
-def propose_in(network: EncoderDecoder, image: Image, settings: AutomaticSettings) -> Proposals:
-    """``everything_in`` as one compact value."""
-    size = ImageSize(*image.shape[:2])
-    if settings.tile_side:
-        views = list(tiles(size, settings.tile_side, settings.crop_overlap_ratio))
-    else:
-        views = list(crops(size, settings.crop_n_layers, settings.crop_overlap_ratio))
-    found: list[Candidate] = []
-    for view in views:
-        (embedding,) = network.encode([np.ascontiguousarray(image[view.y0 : view.y1, view.x0 : view.x1])])
-        found += _find(network, embedding, view, size, settings)
-    if len(views) > 1:
+    found = _find(network, embedding, Crop(0, 0, size.width, size.height, 0), size, settings)
+    if image is not None and (parts := _parts(size, settings)):
+        for part in parts:
+            (seen,) = network.encode([np.ascontiguousarray(image[part.y0 : part.y1, part.x0 : part.x1])])
+            found += _find(network, seen, part, size, settings)
         smallest_first = [-float(candidate.crop.size.width * candidate.crop.size.height) for candidate in found]
         found = _without_duplicates(found, smallest_first, settings.crop_nms_thresh)
     return _finish(found, size, settings)
+
+
+def _parts(size: ImageSize, settings: AutomaticSettings) -> list[Crop]:
+    """What is looked at besides the whole image."""
+    if settings.tile_side:
+        return list(tiles(size, settings.tile_side, settings.crop_overlap_ratio))
+    return list(crops(size, settings.crop_n_layers, settings.crop_overlap_ratio))
 
 
 class Candidate(NamedTuple):

@@ -34,11 +34,10 @@ def point_grid(per_side: int) -> NDArray[np.float32]:
 
 
 def crops(size: ImageSize, layers: int, overlap_ratio: float) -> Iterator[Crop]:
-    """The whole image, then for each layer i a grid of 2^i x 2^i crops that overlap, as the official generator's.
+    """For each layer i a grid of 2^i x 2^i crops that overlap, as the official generator's.
 
     overlap_ratio: of the image's shorter side, in the first layer; half of it in the next, and so on.
     """
-    yield Crop(0, 0, size.width, size.height, 0)
     for layer in range(1, layers + 1):
         per_side = 2**layer
         overlap = int(overlap_ratio * min(size) * 2 / per_side)
@@ -49,11 +48,10 @@ def crops(size: ImageSize, layers: int, overlap_ratio: float) -> Iterator[Crop]:
 
 
 def tiles(size: ImageSize, side: int, overlap_ratio: float) -> Iterator[Crop]:
-    """The whole image; then, if it is clearly larger than ``side``, squares of that side that overlap and cover it.
+    """Squares of this side that overlap and cover the image, if it is clearly larger.
 
     side: pixels. overlap_ratio: the least overlap of neighbours, of ``side``.
     """
-    yield Crop(0, 0, size.width, size.height, 0)
     if max(size) > 1.5 * side:
         step = side * (1 - overlap_ratio)
         starts = [_spread(length, side, step) for length in (size.width, size.height)]
