@@ -13,14 +13,19 @@ def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return np.count_nonzero(first & second) / union if union else 0.0
 
 
+def distance_inside(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of each pixel of the mask to the nearest outside it or beyond the border, in pixels; 0 outside."""
+    framed = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    return np.asarray(depth, np.float32)
+
+
 def deepest_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
     """The pixel x, y of the mask that is farthest from what is outside, the first in row order of equals.
 
-    Outside are the pixels off the mask, by exact Euclidean distance, and all that is beyond the image's border.
-    Raises ValueError if the mask is empty.
+    See ``distance_inside``. Raises ValueError if the mask is empty.
     """
-    framed = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth = distance_inside(mask)
     y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
     if not mask[y, x]:
         raise ValueError("an empty mask has no deepest point")

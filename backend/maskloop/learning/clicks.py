@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskloop.geometry import boxes
+from maskloop.geometry import boxes, masks
 from maskloop.sam.preprocess import to_square_points
 from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, ImageSize
 
@@ -41,7 +40,7 @@ class Places:
 
 def places(mask: NDArray[np.bool_], chance: np.random.Generator) -> Places:
     """Places on a mask (height, width) of an image. Raises ValueError if it is empty."""
-    depth = distance_inside(mask)
+    depth = masks.distance_inside(mask)
     ys, xs = np.nonzero(mask)
     if not len(xs):
         raise ValueError("an empty mask can't be clicked")
@@ -81,16 +80,7 @@ def correction(
     error = missing if label else excess
     if not error.any():
         return None
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(error.view(np.uint8), connectivity=8)
-    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax()) if count > 2 else 1
-    depth = distance_inside(parts == largest)
+    depth = masks.distance_inside(masks.largest_component(error))
     near = np.argwhere(depth >= depth.max() * (1.0 if chance.random() < 0.5 else 0.7))
     y, x = near[chance.integers(len(near))]
     return np.array([x, y], np.float32) * STRIDE + (STRIDE - 1) / 2, label
-
-
-def distance_inside(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance of each pixel of the mask to the nearest outside it or beyond the border, in pixels; 0 outside."""
-    framed = np.pad(mask.astype(np.uint8), 1)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    return np.asarray(depth, np.float32)
