@@ -28,18 +28,38 @@ def test_a_photo_is_read_as_rgb(write_dataset: Write) -> None:
     assert (photo.read() == 90).all()
 
 
-def test_a_photo_that_was_annotated_upright_is_read_upright(write_dataset: Write) -> None:
-    images, annotations = write_dataset()
+def store_turned(path: Path, orientation: int, height: int, width: int) -> None:
+    """A PNG of that size, white at the left edge of what is stored."""
     exif = PillowImage.Exif()
-    exif[0x0112] = 6
-    stored = np.zeros((128, 96, 3), np.uint8)
+    exif[0x0112] = orientation
+    stored = np.zeros((height, width, 3), np.uint8)
     stored[:, :10] = 255
-    PillowImage.fromarray(stored).save(images / "a.png", exif=exif)
+    PillowImage.fromarray(stored).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored", "white"),
+    [(6, (128, 96), np.s_[:10]), (3, (96, 128), np.s_[:, -10:]), (2, (96, 128), np.s_[:, -10:])],
+)
+def test_a_photo_is_read_upright(
+    write_dataset: Write, orientation: int, stored: tuple[int, int], white: tuple[slice, ...]
+) -> None:
+    images, annotations = write_dataset()
+    store_turned(images / "a.png", orientation, *stored)
     (photo,) = load(images, annotations).photos
     upright = photo.read()
     assert upright.shape == (96, 128, 3)
-    assert upright[:10].all()
-    assert not upright[10:].any()
+    assert upright[white].all()
+    assert np.count_nonzero(upright) == np.count_nonzero(upright[white])
+
+
+def test_a_photo_of_which_only_the_stored_pixels_have_the_annotated_size_is_read_as_stored(
+    write_dataset: Write,
+) -> None:
+    images, annotations = write_dataset()
+    store_turned(images / "a.png", 6, 96, 128)
+    (photo,) = load(images, annotations).photos
+    assert photo.read()[:, :10].all()
 
 
 def test_a_photo_of_another_size_than_annotated_is_refused(write_dataset: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pil
-from PIL import ImageOps
 from pycocotools import mask as coco_mask
 from pydantic import BaseModel, Field, ValidationError
 
 from maskloop.errors import BadRequest, ImageUnavailable, ImageUnreadable
+from maskloop.images.decode import decode
 from maskloop.sam.values import Image, ImageSize
 
 SMALLEST_OBJECT = 100
@@ -55,19 +55,21 @@ class Photo:
     objects: tuple[GroundTruth, ...]
 
     def read(self) -> Image:
-        """Pixels as they were annotated: as stored, or upright by EXIF if only that has the annotated size.
+        """Pixels as they were annotated: upright, as people see a photo, or as stored if only that has the annotated
+        size. Decoded whatever its size: it is a file of whoever asks.
 
         Raises ImageUnreadable if the file is no image, BadRequest if it has another size than annotated.
         """
         try:
-            with Pil.open(self.path) as stored:
-                for image in (stored, ImageOps.exif_transpose(stored)):
-                    if (image.height, image.width) == self.size:
-                        return np.array(image.convert("RGB"))
-        except (OSError, Pil.DecompressionBombError) as error:
-            raise ImageUnreadable(f"{self.path} can't be read as an image: {error}.") from error
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise ImageUnreadable(f"{self.path} can't be read: {error.strerror}.") from error
+        for upright in (True, False):
+            image = decode(data, max_pixels=sys.maxsize, name=str(self.path), upright=upright)
+            if image.shape[:2] == self.size:
+                return image
         raise BadRequest(
-            f"{self.path} has {stored.width} x {stored.height} pixels, "
+            f"{self.path} has {image.shape[1]} x {image.shape[0]} pixels, "
             f"but its annotations are for {self.size.width} x {self.size.height}."
         )
 

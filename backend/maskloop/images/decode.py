@@ -40,8 +40,8 @@ TURNS = {
 Pillow.MAX_IMAGE_PIXELS = None
 
 
-def decode(data: bytes, *, max_pixels: int, name: str = "The image") -> Image:
-    """The picture in ``data``: the first page or frame, upright, uint8 RGB (height, width, 3).
+def decode(data: bytes, *, max_pixels: int, name: str = "The image", upright: bool = True) -> Image:
+    """The picture in ``data``: the first page or frame, uint8 RGB (height, width, 3); as stored if not ``upright``.
 
     Transparent parts are white, as on the editor's page. Gray of 16 bits: in PNG the upper eight, as browsers do;
     in formats that browsers don't show (TIFF, also 32 bits and floating point), the range from the least to the
@@ -68,7 +68,7 @@ def decode(data: bytes, *, max_pixels: int, name: str = "The image") -> Image:
             f"{name} has {picture.width} x {picture.height} pixels.",
             f"At most {max_pixels} are decoded; the limit is MASKLOOP_MAX_IMAGE_PIXELS.",
         )
-    turn = TURNS.get(orientation(picture))
+    turn = TURNS.get(orientation(picture)) if upright else None
     return to_rgb(picture.transpose(turn) if turn is not None else picture, stretch=picture.format != "PNG")
 
 
