@@ -20,7 +20,7 @@ Write = Callable[..., tuple[Path, Path]]
 
 @pytest.fixture
 def targets(write_dataset: Write) -> Sequence[GroundTruth]:
-    return load(*write_dataset()).photos[0].objects
+    return load(*write_dataset())[0].objects
 
 
 def part(target: GroundTruth, rows: int) -> np.ndarray:
@@ -49,7 +49,7 @@ def test_each_class_has_its_precision_and_recall(write_dataset: Write, shapes: C
         document["annotations"][1]["category_id"] = 2
 
     dataset = load(*write_dataset(two_classes))
-    square, wide = (target.mask for target in dataset.photos[0].objects)
+    square, wide = (target.mask for target in dataset[0].objects)
     found = {"square": [square, wide], "wide": [], "bird": [wide], None: [square]}
     names = [name for name, masks in found.items() for _ in masks]
 
@@ -57,7 +57,7 @@ def test_each_class_has_its_precision_and_recall(write_dataset: Write, shapes: C
         return Found([Mask(pixels, 0.9) for masks in found.values() for pixels in masks], 0.1)
 
     measure = Everything(find, ByClass(lambda _image, _masks: names))
-    figures = evaluate(shapes(), dataset.photos, [measure])
+    figures = evaluate(shapes(), dataset, [measure])
     assert figures["ar"] == 1.0
     assert {name: value for name, value in figures.items() if "precision" in name or "recall" in name} == {
         "precision": 0.25,

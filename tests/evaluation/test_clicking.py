@@ -38,7 +38,7 @@ def test_clicks_to_a_target() -> None:
 
 def test_a_network_that_sees_the_object_needs_one_click(write_dataset: Write, shapes: Callable) -> None:
     network = shapes(favourite=0)
-    figures = evaluate(network, load(*write_dataset()).photos, [ManyClicks(network)])
+    figures = evaluate(network, load(*write_dataset()), [ManyClicks(network)])
     assert figures["noc85"] == figures["noc90"] == figures["noc85_without_refinement"] == 1
     assert figures["miou_1"] > 0.95
     assert {"noc90_without_refinement", "miou_2", "miou_3_without_refinement", "miou_5"} <= figures.keys()
@@ -61,7 +61,7 @@ class Blind:
 def test_twenty_clicks_are_the_most_and_refinement_hands_the_logits_on(
     write_dataset: Write, shapes: Callable, refine: bool
 ) -> None:
-    (photo,) = load(*write_dataset()).photos
+    (photo,) = load(*write_dataset())
     (embedding,) = shapes().encode([photo.read()])
     network = Blind()
     runs = ious_by_click(network, embedding, photo.objects[:1], refine=refine)

@@ -15,7 +15,7 @@ TOO_LONG = coco_mask.encode(np.ones((200, 200), np.uint8, order="F"))["counts"].
 
 
 def test_objects_are_those_of_100_pixels_that_are_no_crowd(write_dataset: Write) -> None:
-    (photo,) = load(*write_dataset()).photos
+    (photo,) = load(*write_dataset())
     assert [target.area for target in photo.objects] == [40 * 40, 60 * 30]
     assert photo.objects[0].mask[8:48, 10:50].all()
     assert photo.objects[0].box.tolist() == [10, 8, 50, 48]
@@ -23,7 +23,7 @@ def test_objects_are_those_of_100_pixels_that_are_no_crowd(write_dataset: Write)
 
 
 def test_a_photo_is_read_as_rgb(write_dataset: Write) -> None:
-    (photo,) = load(*write_dataset()).photos
+    (photo,) = load(*write_dataset())
     assert photo.read().shape == (96, 128, 3)
     assert (photo.read() == 90).all()
 
@@ -46,7 +46,7 @@ def test_a_photo_is_read_upright(
 ) -> None:
     images, annotations = write_dataset()
     store_turned(images / "a.png", orientation, *stored)
-    (photo,) = load(images, annotations).photos
+    (photo,) = load(images, annotations)
     upright = photo.read()
     assert upright.shape == (96, 128, 3)
     assert upright[white].all()
@@ -58,7 +58,7 @@ def test_a_photo_of_which_only_the_stored_pixels_have_the_annotated_size_is_read
 ) -> None:
     images, annotations = write_dataset()
     store_turned(images / "a.png", 6, 96, 128)
-    (photo,) = load(images, annotations).photos
+    (photo,) = load(images, annotations)
     assert photo.read()[:, :10].all()
 
 
@@ -66,23 +66,26 @@ def test_a_photo_of_another_size_than_annotated_is_refused(write_dataset: Write)
     images, annotations = write_dataset()
     PillowImage.new("RGB", (100, 50)).save(images / "a.png")
     with pytest.raises(BadRequest, match=r"100 x 50 pixels.*128 x 96"):
-        load(images, annotations).photos[0].read()
+        load(images, annotations)[0].read()
 
 
 def test_a_corrupt_photo_is_named(write_dataset: Write) -> None:
     images, annotations = write_dataset()
     (images / "a.png").write_bytes(b"no image")
     with pytest.raises(ImageUnreadable, match=r"a\.png"):
-        load(images, annotations).photos[0].read()
+        load(images, annotations)[0].read()
 
 
-def test_photos_that_the_folder_lacks_are_named_and_left_out(write_dataset: Write) -> None:
+def test_photos_that_the_folder_lacks_are_named_and_left_out(
+    write_dataset: Write, caplog: pytest.LogCaptureFixture
+) -> None:
     def add_one(document: dict) -> None:
         document["images"].insert(0, {"id": 8, "file_name": "gone.png", "height": 5, "width": 5})
 
-    dataset = load(*write_dataset(add_one), limit=1)
-    assert dataset.missing == ("gone.png",)
-    assert [photo.path.name for photo in dataset.photos] == ["a.png"]
+    photos = load(*write_dataset(add_one), limit=1)
+    assert "1 annotated photos are not in" in caplog.text
+    assert "left out: gone.png" in caplog.text
+    assert [photo.path.name for photo in photos] == ["a.png"]
 
 
 def test_without_any_photo_there_is_an_error(write_dataset: Write, tmp_path: Path) -> None:
@@ -99,11 +102,56 @@ def test_without_any_object_there_is_an_error(write_dataset: Write) -> None:
         load(*write_dataset(lambda document: document["annotations"].clear()))
 
 
+@pytest.mark.parametrize("segmentation", [[], None, [[1, 1, 9, 9]], [[]]])
+def test_an_object_without_an_outline_is_told_and_left_out(
+    write_dataset: Write, caplog: pytest.LogCaptureFixture, segmentation: object
+) -> None:
+    def spoil(document: dict) -> None:
+        document["annotations"][0]["segmentation"] = segmentation
+
+    (photo,) = load(*write_dataset(spoil))
+    assert [target.area for target in photo.objects] == [60 * 30]
+    assert "1 annotated objects have no outline and are left out." in caplog.text
+
+
+def test_a_polygon_without_an_inside_is_no_part_of_an_outline(write_dataset: Write) -> None:
+    (photo,) = load(
+        *write_dataset(lambda document: document["annotations"][0]["segmentation"].insert(0, [0, 0, 90, 90]))
+    )
+    assert photo.objects[0].area == 40 * 40
+
+
+def test_boxes_alone_are_an_error_that_says_so(write_dataset: Write) -> None:
+    def spoil(document: dict) -> None:
+        for annotation in document["annotations"]:
+            annotation["segmentation"] = []
+
+    with pytest.raises(BadRequest, match="3 annotated objects have no outline"):
+        load(*write_dataset(spoil))
+
+
+def test_the_objects_of_some_categories_can_be_asked_for_by_name(write_dataset: Write) -> None:
+    def name(document: dict) -> None:
+        document["categories"].append({"id": 2, "name": "wide"})
+        document["annotations"][1]["category_id"] = 2
+
+    (photo,) = load(*write_dataset(name), categories=["wide"])
+    assert [target.label for target in photo.objects] == ["wide"]
+
+
+def test_a_category_of_which_there_is_no_object_is_refused(write_dataset: Write) -> None:
+    with pytest.raises(BadRequest, match="no object of category narrow"):
+        load(*write_dataset(), categories=["narrow"])
+
+
+def test_of_a_category_that_the_file_does_not_list_the_number_is_the_name(write_dataset: Write) -> None:
+    (photo,) = load(*write_dataset(lambda document: document["categories"].clear()), categories=["1"])
+    assert {target.label for target in photo.objects} == {"1"}
+
+
 @pytest.mark.parametrize(
     ("segmentation", "reason"),
     [
-        ([], "has no segmentation"),
-        ([[1, 2, 3, 4]], "at least 6"),
         ("polygon", "segmentation"),
         ({"size": [96, 128], "counts": [5, 99999]}, "can't be decoded"),
         ({"size": [96, 128], "counts": TOO_LONG}, "can't be decoded"),

@@ -14,7 +14,7 @@ def test_average_recall_counts_thresholds_from_50_to_95() -> None:
 
 
 def test_each_object_has_the_mask_that_fits_it_best(write_dataset, shapes) -> None:
-    (photo,) = load(*write_dataset()).photos
+    (photo,) = load(*write_dataset())
     exact, half = photo.objects[0].mask, photo.objects[0].mask.copy()
     half[:28] = False
     assert best_ious([Mask(half, 0.9), Mask(exact, 0.8)], photo.objects).tolist() == [1, 0]
@@ -23,7 +23,7 @@ def test_each_object_has_the_mask_that_fits_it_best(write_dataset, shapes) -> No
 
 
 def test_the_figures_are_means_over_objects_and_photos(write_dataset, shapes) -> None:
-    photos = load(*write_dataset()).photos * 2
+    photos = load(*write_dataset()) * 2
     answers = iter([Found([Mask(photos[0].objects[0].mask, 0.9)], 3.0), Found([], 1.0)])
     figures = evaluate(shapes(), photos, [Everything(lambda sample: next(answers))])
     assert figures["ar"] == pytest.approx(1 / 4)

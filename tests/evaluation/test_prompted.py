@@ -11,7 +11,7 @@ Write = Callable[..., tuple[Path, Path]]
 
 
 def test_a_click_is_the_deepest_point_and_a_box_the_annotated_one(write_dataset: Write) -> None:
-    (photo,) = load(*write_dataset()).photos
+    (photo,) = load(*write_dataset())
     square, wide = photo.objects
     assert click(square).points.tolist() == [[29, 27]]
     assert click(wide).points.tolist() == [[74, 74]]
@@ -19,7 +19,7 @@ def test_a_click_is_the_deepest_point_and_a_box_the_annotated_one(write_dataset:
 
 
 def test_best_score_oracle_and_box(write_dataset: Write, shapes: Callable) -> None:
-    photos = load(*write_dataset()).photos
+    photos = load(*write_dataset())
     network = shapes(favourite=1)
     figures = evaluate(network, photos, [OneClick(segment_with(network)), OneBox(segment_with(network))])
     assert figures["photos"] == 1
@@ -30,7 +30,7 @@ def test_best_score_oracle_and_box(write_dataset: Write, shapes: Callable) -> No
 
 
 def test_figures_of_references_have_names_of_their_own(write_dataset: Write, shapes: Callable) -> None:
-    photos = load(*write_dataset()).photos
+    photos = load(*write_dataset())
     ours, theirs = shapes(0), shapes(1)
     figures = evaluate(ours, photos, [OneClick(segment_with(ours))], [OneClick(segment_with(theirs))])
     assert figures["click_best_score"] > 0.9 > figures["reference_click_best_score"]

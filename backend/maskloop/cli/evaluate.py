@@ -19,7 +19,7 @@ from maskloop.engines.base import Engine
 from maskloop.errors import BadRequest
 from maskloop.evaluation.by_class import ByClass, Classify
 from maskloop.evaluation.clicking import ManyClicks
-from maskloop.evaluation.coco import Dataset, load
+from maskloop.evaluation.coco import load
 from maskloop.evaluation.everything import Everything, find_with
 from maskloop.evaluation.measure import REFERENCE, Measure, evaluate
 from maskloop.evaluation.prompted import OneBox, OneClick, segment_with
@@ -73,10 +73,8 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         chosen = _parsed(prompts)
         if json_to is not None and json_to != "-":
             check_output(Path(json_to))
-        dataset = load(images, annotations, limit=limit)
+        found = load(images, annotations, limit=limit)
         console = Console(stderr=True)
-        if dataset.missing:
-            console.print(_missing(dataset, images), style="yellow", markup=False)
         network = make_engine(model, engine)
         automatic = AutomaticSettings(points_per_side=points_per_side)
         named = ByClass(_classifier(classifier)) if classifier else None
@@ -87,7 +85,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
             "everything": lambda: Everything(find_with(network, automatic), named),
         }
         measures = [makers[name]() for name in chosen]
-        photos = track(dataset.photos, "Photos", console=console)
+        photos = track(found, "Photos", console=console)
         if reference_python is None:
             figures = evaluate(network, photos, measures)
         else:
@@ -116,11 +114,6 @@ def _parsed(prompts: str) -> Sequence[str]:
     if unknown or not names:
         raise BadRequest(f"--prompts has {', '.join(unknown) or 'nothing'}.", f"It takes {', '.join(PROMPTS)}.")
     return names
-
-
-def _missing(dataset: Dataset, images: Path) -> str:
-    some = ", ".join(dataset.missing[:3]) + (", ..." if len(dataset.missing) > 3 else "")
-    return f"{len(dataset.missing)} annotated photos are not in {images} and are left out: {some}"
 
 
 def _tell(figures: dict[str, float], json_to: str | None) -> None:

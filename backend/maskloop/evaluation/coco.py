@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from maskloop.errors import BadRequest, ImageUnavailable, ImageUnreadable
 from maskloop.images.decode import decode
@@ -20,6 +21,8 @@ from maskloop.sam.values import Image, ImageSize
 
 SMALLEST_OBJECT = 100
 """Objects of fewer mask pixels are left out."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,14 +77,6 @@ class Photo:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dataset:
-    """photos: in the file's order. missing: names of annotated photos that the folder lacks."""
-
-    photos: tuple[Photo, ...]
-    missing: tuple[str, ...]
-
-
 class _Image(BaseModel):
     id: int
     file_name: str
@@ -94,12 +89,18 @@ class _Rle(BaseModel):
     size: tuple[int, int]
 
 
+def _with_an_inside(shape: list[list[float]] | _Rle | None) -> list[list[float]] | _Rle | None:
+    """Without polygons of fewer than three corners; None if nothing is left."""
+    return [polygon for polygon in shape if len(polygon) >= 6] or None if isinstance(shape, list) else shape
+
+
 class _Annotation(BaseModel):
     id: int
     image_id: int
     category_id: int
     bbox: tuple[float, float, float, float]
-    segmentation: list[Annotated[list[float], Field(min_length=6)]] | _Rle
+    segmentation: Annotated[list[list[float]] | _Rle | None, AfterValidator(_with_an_inside)] = None
+    """None: the object has a box alone, as Label Studio's export says with an empty list."""
     iscrowd: int = 0
 
 
@@ -114,24 +115,28 @@ class _File(BaseModel):
     categories: list[_Category] = []
 
 
-def load(images: Path, annotations: Path, *, limit: int | None = None) -> Dataset:
-    """Read an annotation file whose photos lie in the folder ``images``; ``limit`` takes the first photos of the file.
+def load(images: Path, annotations: Path, *, limit: int | None = None, categories: Collection[str] = ()) -> list[Photo]:
+    """Read an annotation file whose photos lie in the folder ``images``.
 
-    Photos that the folder lacks are named in ``Dataset.missing`` and left out; ``limit`` counts only those there. Of a
-    category that the file doesn't list, the number is its name.
+    limit: takes the first photos of the file that are there. categories: leaves out the objects of others, if any are
+    named; of one that the file doesn't list, the number is its name. What the file has and can't be used is logged:
+    photos that the folder lacks, objects without an outline.
 
-    Raises BadRequest if the file is not COCO's JSON or there is nothing to measure, ImageUnavailable if the folder or
-    all photos are missing.
+    Raises BadRequest if the file is not COCO's JSON, lacks a category, or there is nothing to measure, ImageUnavailable
+    if the folder or all photos are missing.
     """
     if not images.is_dir():
         raise ImageUnavailable(f"{images} is not a folder.", "Name the folder that holds the photos.")
     file = _read(annotations)
     names = {category.id: category.name for category in file.categories}
+    _check_categories({_name(annotation, names) for annotation in file.annotations}, categories, annotations)
     by_image: dict[int, list[_Annotation]] = {}
     for annotation in file.annotations:
-        by_image.setdefault(annotation.image_id, []).append(annotation)
+        if not annotation.iscrowd and (not categories or _name(annotation, names) in categories):
+            by_image.setdefault(annotation.image_id, []).append(annotation)
     photos: list[Photo] = []
     missing: list[str] = []
+    shapeless = 0
     for image in file.images:
         if limit is not None and len(photos) == limit:
             break
@@ -140,15 +145,35 @@ def load(images: Path, annotations: Path, *, limit: int | None = None) -> Datase
             missing.append(image.file_name)
             continue
         size = ImageSize(image.height, image.width)
-        photos.append(Photo(path, size, tuple(_objects(by_image.get(image.id, ()), size, names))))
+        annotated = by_image.get(image.id, [])
+        shapeless += sum(annotation.segmentation is None for annotation in annotated)
+        photos.append(Photo(path, size, tuple(_objects(annotated, size, names))))
     if not photos:
         raise ImageUnavailable(
             f"None of the {len(file.images)} photos named in {annotations} is in {images}"
             + (f", e.g. {missing[0]}." if missing else ".")
         )
+    without = f"{shapeless} annotated objects have no outline" if shapeless else ""
     if not any(photo.objects for photo in photos):
-        raise BadRequest(f"{annotations} has no object of at least {SMALLEST_OBJECT} pixels on these photos.")
-    return Dataset(tuple(photos), tuple(missing))
+        because = f" {without}." if without else ""
+        raise BadRequest(f"{annotations} has no object of at least {SMALLEST_OBJECT} pixels on these photos.{because}")
+    if missing:
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        log.warning("%d annotated photos are not in %s and are left out: %s", len(missing), images, some)
+    if without:
+        log.warning("%s and are left out.", without)
+    return photos
+
+
+def _name(annotation: _Annotation, names: Mapping[int, str]) -> str:
+    return names.get(annotation.category_id, str(annotation.category_id))
+
+
+def _check_categories(known: Collection[str], wanted: Collection[str], annotations: Path) -> None:
+    if unknown := sorted(set(wanted) - set(known)):
+        raise BadRequest(
+            f"{annotations} has no object of category {', '.join(unknown)}.", f"It has: {', '.join(sorted(known))}."
+        )
 
 
 def _read(annotations: Path) -> _File:
@@ -170,21 +195,19 @@ def _first_error(error: ValidationError) -> str:
 
 def _objects(annotations: Sequence[_Annotation], size: ImageSize, names: Mapping[int, str]) -> Iterator[GroundTruth]:
     for annotation in annotations:
-        if annotation.iscrowd:
+        if annotation.segmentation is None:
             continue
         x, y, width, height = annotation.bbox
         box = np.array([x, y, x + width, y + height], np.float32)
-        label = names.get(annotation.category_id, str(annotation.category_id))
-        found = GroundTruth(_rle(annotation, size), box, label)
+        rle = _rle(annotation.segmentation, size, annotation.id)
+        found = GroundTruth(rle, box, _name(annotation, names))
         if found.area >= SMALLEST_OBJECT:
             yield found
 
 
-def _rle(annotation: _Annotation, size: ImageSize) -> dict[str, Any]:
-    """Compressed run lengths of polygons, run lengths, or compressed run lengths."""
-    shape, given = annotation.segmentation, f"Annotation {annotation.id}"
-    if not shape:
-        raise BadRequest(f"{given} has no segmentation.")
+def _rle(shape: list[list[float]] | _Rle, size: ImageSize, number: int) -> dict[str, Any]:
+    """Compressed run lengths of polygons, run lengths, or compressed run lengths. number: of the annotation."""
+    given = f"Annotation {number}"
     rle: dict[str, Any]
     try:
         if isinstance(shape, list):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from maskloop.errors import ImageUnavailable, MaskloopError
 from maskloop.evaluation.coco import Photo
 from maskloop.sam.protocols import EncoderDecoder
 from maskloop.sam.values import Embedding, Image
@@ -34,17 +36,27 @@ class Measure(Protocol):
 
 REFERENCE = "reference_"
 
+log = logging.getLogger(__name__)
+
 
 def evaluate(
     engine: EncoderDecoder, photos: Iterable[Photo], measures: Sequence[Measure], references: Sequence[Measure] = ()
 ) -> dict[str, float]:
-    """The figures of all measures, and how many ``photos`` and ``objects`` they are of.
+    """The figures of all measures, how many ``photos`` and ``objects`` they are of, and how many photos are
+    ``left_out``, and logged, because they can't be read.
 
     The names of what the ``references`` measure get ``reference_`` in front.
+
+    Raises ImageUnavailable if no photo is left.
     """
-    count = objects = 0
+    count = objects = left_out = 0
     for photo in photos:
-        image = photo.read()
+        try:
+            image = photo.read()
+        except MaskloopError as error:
+            log.warning("%s is left out: %s", photo.path.name, error)
+            left_out += 1
+            continue
         start = time.perf_counter()
         (embedding,) = engine.encode([image])
         sample = Sample(photo, image, embedding, time.perf_counter() - start)
@@ -52,7 +64,9 @@ def evaluate(
             measure.add(sample)
         count += 1
         objects += len(photo.objects)
-    figures: dict[str, float] = {"photos": count, "objects": objects}
+    if not count:
+        raise ImageUnavailable(f"None of the {left_out} photos can be read.")
+    figures: dict[str, float] = {"photos": count, "objects": objects, "left_out": left_out}
     for measure in measures:
         figures |= measure.figures()
     for measure in references:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from maskloop.errors import BadRequest
 from maskloop.evaluation import coco
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.geometry import boxes
@@ -50,19 +49,10 @@ class ReviewedPhoto:
 def from_coco(images: Path, annotations: Path, categories: Collection[str] = ()) -> list[ReviewedPhoto]:
     """Every object of a COCO file, as though it had been reviewed; only those of ``categories``, if any are named.
 
-    Raises what ``evaluation.coco.load`` raises, and BadRequest for a category of which the photos have no object.
+    Raises what ``evaluation.coco.load`` raises.
     """
-    photos = coco.load(images, annotations).photos
-    known = {one.label for photo in photos for one in photo.objects}
-    if unknown := [name for name in categories if name not in known]:
-        raise BadRequest(
-            f"{annotations} has no object of category {', '.join(unknown)}.", f"It has: {', '.join(sorted(known))}."
-        )
-    wanted = set(categories) or known
-    found = [
-        ReviewedPhoto(photo.path.name, photo.read, tuple(one for one in photo.objects if one.label in wanted))
-        for photo in photos
-    ]
+    photos = coco.load(images, annotations, categories=categories)
+    found = [ReviewedPhoto(photo.path.name, photo.read, photo.objects) for photo in photos]
     return [photo for photo in found if photo.objects]
 
 
