@@ -376,6 +376,19 @@ def test_other_options_do_not_mix_with_an_earlier_run_unless_it_is_forgotten(
     assert json.loads((tmp_path / "c.json").read_text())["categories"] == [{"id": 1, "name": "cat"}]
 
 
+def test_other_classes_for_the_same_boxes_are_other_options(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "boxes.json").write_text(json.dumps([{"image_id": "00", "category_id": 1, "bbox": [20, 10, 40, 40]}]))
+    arguments = ["photos", "--out", "c.json", "--format", "coco", "--boxes", "boxes.json", "--classes"]
+    assert annotate(tmp_path, *arguments, "cat,dog").returncode == 0
+    for classes in ("dog,cat", "horse"):
+        assert "boxes and their classes" in refused(tmp_path, monkeypatch, *arguments, classes)
+    assert annotate(tmp_path, *arguments, "dog,cat", "--fresh").returncode == 0
+    coco = COCO(str(tmp_path / "c.json"))
+    assert [coco.cats[each["category_id"]]["name"] for each in coco.anns.values()] == ["dog"]
+
+
 def test_a_promotion_in_between_does_not_mix_two_models(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Annotated, NamedTuple
 
@@ -68,6 +70,10 @@ class Detections:
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, boxes in self._boxes.items() if boxes)
+
+    def digest(self) -> str:
+        """Another one for other boxes, and for the same of other classes."""
+        return sha256(json.dumps(self._boxes).encode()).hexdigest()[:16]
 
     def name_of(self, photo: str) -> str | None:
         """The file's name for ``photo``: the same; one that is the end of the other; its stem; its number. None: it has

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, Protocol
 
 from maskloop.annotate.detections import Detection, Detections
 from maskloop.annotate.flow import Outcome
@@ -12,6 +13,7 @@ from maskloop.annotate.journal import Journal, Selection
 from maskloop.annotate.sources import distinct, stamped
 from maskloop.annotate.values import Annotated, Skipped, Source
 from maskloop.annotate.work import Job, Task
+from maskloop.learning.classes import Classes
 from maskloop.sam.automatic import AutomaticSettings
 
 
@@ -35,6 +37,15 @@ class Prompting:
             return None
         name = self.detections.name_of(photo.name)
         return () if name is None else self.detections[name]
+
+    def options(self, learned: Classes | None) -> dict[str, Any]:
+        """What decides the masks and their names: a journal made with other options is of no use. learned: what
+        ``classes`` names."""
+        by = {"model": self.model} if self.model else {}
+        if self.detections is not None:
+            return {**by, "boxes and their classes": self.detections.digest()}
+        named = {} if learned is None else {"classes": sha256(learned.to_bytes()).hexdigest()[:16]}
+        return {**by, "label": self.label, **named, **asdict(self.automatic)}
 
     def left_over(self, photos: Iterable[Source]) -> Iterator[Skipped]:
         """Photos that have boxes and are not among ``photos``."""

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import closing, contextmanager
-from dataclasses import asdict
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence, Sized
+from contextlib import closing
 from enum import StrEnum
-from hashlib import sha256
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.text import Text
 
-from maskloop.annotate.detections import Detections, parse
-from maskloop.annotate.flow import Batching, Outcome, outcomes
+from maskloop.annotate.detections import parse
+from maskloop.annotate.flow import Batching, outcomes
 from maskloop.annotate.formats import Coco, Format, LabelStudio, Yolo
 from maskloop.annotate.journal import Journal
 from maskloop.annotate.label_studio import Addresses, Target, config_for
+from maskloop.annotate.labels import all_labels, class_names, read_file
 from maskloop.annotate.places import place
 from maskloop.annotate.pools import Cluster, MakeWorker, Pool, Processes
 from maskloop.annotate.preview import write_previews
@@ -33,10 +26,10 @@ from maskloop.annotate.sources import find
 from maskloop.annotate.values import AnnotateError, Skipped
 from maskloop.annotate.values import Source as Photo
 from maskloop.cli.options import load
+from maskloop.cli.watch import Watch, stop_on_ctrl_c
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
-from maskloop.learning import classes as learned_classes
 from maskloop.learning.classifiers import Classifiers
 from maskloop.learning.versions import registry_of
 from maskloop.sam.automatic import AutomaticSettings
@@ -173,11 +166,11 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         """
         settings = load({} if redis_url is None else {"redis_url": redis_url})
         console = Console(stderr=True)
-        given = _class_names(classes)
-        found = None if boxes is None else parse(_read(boxes), given)
+        given = class_names(classes)
+        found = None if boxes is None else parse(read_file(boxes), given)
         target = None if label_config is None else _target(label_config, format)
         learned = Classifiers(settings.data_dir / "models").get(classifier) if classifier else None
-        names, label = _labels(given, label, found, target, learned)
+        names, label = all_labels(given, label, found, target, learned)
         automatic = AutomaticSettings(
             granularity=granularity.value,
             points_per_side=points_per_side,
@@ -205,10 +198,10 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         to.output.check()
         if fresh:
             to.journal.unlink(missing_ok=True)
-        with Journal(to.journal, _options(prompting, boxes, learned)) as journal:
+        with Journal(to.journal, prompting.options(learned)) as journal:
             with (
                 closing(_pool(make_worker, settings, processes)) as pool,
-                _stop_on_ctrl_c(console) as stop,
+                stop_on_ctrl_c(console) as stop,
                 Watch(console, total) as watch,
             ):
                 batching = Batching(batch_size, max_wait)
@@ -229,86 +222,16 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
     return annotate
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise AnnotateError(f"{path} can't be read: {error.strerror}.") from error
-
-
 def _target(path: Path, format: FormatName) -> Target:
     if format is not FormatName.LABEL_STUDIO:
         raise AnnotateError("--label-config is for --format labelstudio.", "Use --classes and --label here.")
-    return Target.of(_read(path).decode(errors="replace"))
-
-
-def _class_names(classes: str | None) -> tuple[str, ...]:
-    if classes is None:
-        return ()
-    listed = _lines(Path(classes)) if os.path.isfile(classes) else classes.split(",")  # noqa: PTH113  # long lists too
-    names = [name.strip() for name in listed if name.strip()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if not names or twice:
-        raise AnnotateError(f"--classes names {', '.join(twice)} twice." if twice else "--classes is empty.")
-    return tuple(names)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return _read(path).decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise AnnotateError(f"{path} is no text in UTF-8.", "Save it in that encoding.") from error
-
-
-def _labels(
-    given: Sequence[str],
-    label: str | None,
-    detections: Detections | None,
-    target: Target | None,
-    learned: learned_classes.Classes | None,
-) -> tuple[Sequence[str], str]:
-    """All classes, and that of automatic masks, of those of which ``learned`` is unsure."""
-    classes = given
-    if detections is not None:
-        if label is not None or learned is not None:
-            asks = "--label" if label is not None else "--classifier"
-            raise AnnotateError(f"{asks} names automatic masks, and --boxes asks for none.", "Leave one of them out.")
-        classes, label = detections.labels, ""
-    elif label is None and len(classes) > 1 and learned is None:
-        raise AnnotateError(
-            f"There are {len(classes)} classes, and automatic masks don't know theirs.",
-            "Say with --label which one they get, bring boxes with --boxes, or learned classes with --classifier.",
-        )
-    elif learned is not None:
-        unsure = "object" if target is None else ""
-        label = unsure if label is None else label
-        wanted = [*learned.names, *filter(None, [label])]
-        if lacking := [name for name in learned.names if classes and name not in classes]:
-            raise AnnotateError(f"The learned classes {', '.join(lacking)} are not among: {', '.join(classes)}.")
-        classes = tuple(dict.fromkeys([*classes, *wanted])) if label == unsure else classes or tuple(wanted)
-    elif label is None:
-        label = next(iter(classes), target.label() if target else "object")
-    if label and classes and label not in classes:
-        raise AnnotateError(f"--label {label} is not among the classes: {', '.join(classes)}.")
-    classes = classes or (label,)
-    if target is not None:
-        target.check(classes)
-    return classes, label
+    return Target.of(read_file(path).decode(errors="replace"))
 
 
 def _check_addresses(addresses: Addresses, photos: Iterable[Photo | Skipped]) -> None:
     for photo in photos:
         if isinstance(photo, Photo):
             addresses.of(photo)
-
-
-def _options(prompting: Prompting, boxes: Path | None, learned: learned_classes.Classes | None) -> dict[str, Any]:
-    """What decides the masks and their names: a journal made with other options is of no use."""
-    by = {"model": prompting.model} if prompting.model else {}
-    if boxes is not None:
-        return {**by, "boxes": sha256(_read(boxes)).hexdigest()[:16]}
-    named = {} if learned is None else {"classes": sha256(learned.to_bytes()).hexdigest()[:16]}
-    return {**by, "label": prompting.label, **named, **asdict(prompting.automatic)}
 
 
 def _pool(make_worker: MakeWorker, settings: Settings, processes: int) -> Pool:
@@ -320,67 +243,6 @@ def _pool(make_worker: MakeWorker, settings: Settings, processes: int) -> Pool:
     count = processes or max(1, cores // CORES_PER_PROCESS)
     threads = settings.threads or max(1, cores // count)
     return Processes(make_worker, settings.model_copy(update={"threads": threads}), count)
-
-
-@contextmanager
-def _stop_on_ctrl_c(console: Console) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets. The second is a KeyboardInterrupt."""
-    stop = threading.Event()
-
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, earlier)
-        console.print("Finishing the photos under way. Ctrl-C again drops them.")
-
-    earlier = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, earlier)
-
-
-class Pace(ProgressColumn):
-    """Photos a minute since the first of this run was done, and the time left at that pace."""
-
-    def render(self, task: Task) -> Text:
-        began, earlier = task.fields["began"]
-        done = task.completed - earlier
-        if began is None or not done or not task.elapsed:
-            return Text("")
-        pace = done / (task.elapsed - began)
-        left = "" if task.total is None else f", {timedelta(seconds=round((task.total - task.completed) / pace))} left"
-        return Text(f"{pace * 60:.1f} images/min{left}")
-
-
-class Watch:
-    """Draws a run as it goes."""
-
-    def __init__(self, console: Console, total: int | None) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Pace()
-        self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task("Loading the model", total=total, began=(None, 0))
-        self._earlier = 0
-        self._began: float | None = None
-        self._skipped = 0
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
-
-    def resumed(self) -> None:
-        self._earlier += 1
-        self._progress.update(self._task, advance=1, began=(self._began, self._earlier))
-
-    def ended(self, outcome: Outcome) -> None:
-        self._skipped += isinstance(outcome, Skipped)
-        description = f"Photos ({self._skipped} skipped)" if self._skipped else "Photos"
-        if self._began is None:  # until then the model was loaded
-            self._began = self._progress.tasks[self._task].elapsed
-            self._earlier += 1
-        self._progress.update(self._task, advance=1, description=description, began=(self._began, self._earlier))
 
 
 def _tell(console: Console, out: str, done: Done, skipped: Sequence[Skipped]) -> None:
