@@ -77,13 +77,34 @@ def test_a_tolerance_drops_points_and_keeps_the_shape() -> None:
         (["a.jpg", "a.png", "A.JPG"], ["a.jpg", "a-2.png", "A-3.JPG"], ["a.txt", "a-2.txt", "A-3.txt"]),
         (["a-2.jpg", "a.jpg", "a.png"], ["a-2.jpg", "a.jpg", "a-3.png"], ["a-2.txt", "a.txt", "a-3.txt"]),
         (["images/x/images/b.jpg"], ["images_/x/images_/b.jpg"], ["images_/x/images_/b.txt"]),
-        (["b.c.jpg", " ☃\n.jpg"], ["b.c.jpg", " ☃\n.jpg"], ["b.c.txt", " ☃\n.txt"]),
+        (["b.c.jpg", " ☃\n.jpg", " ☃_.jpg"], ["b.c.jpg", " ☃_.jpg", " ☃_-2.jpg"], ["b.c.txt", " ☃_.txt", " ☃_-2.txt"]),
+        (["1./b.jpg", "\udcff.jpg"], ["1._/b.jpg", "_.jpg"], ["1._/b.txt", "_.txt"]),
     ],
 )
 def test_every_photo_has_a_label_file_of_its_own(
     make_photo: MakePhoto, names: list[str], images: list[str], labels: list[str]
 ) -> None:
-    assert list(yolo.files(make_photo(name) for name in names)) == list(zip(images, labels, strict=True))
+    photos = [make_photo(name) for name in names]
+    assert list(yolo.files(photos)) == list(zip(photos, images, labels, strict=True))
+
+
+def train_photos(folder: Path) -> list[Path]:
+    """As Ultralytics reads the list that ``data.yaml`` names."""
+    listing = folder / yaml.safe_load((folder / "data.yaml").read_text())["train"]
+    lines = listing.read_text(encoding="utf-8").strip().splitlines()
+    return [Path(line.replace("./", f"{listing.parent}/")) for line in lines if line.startswith("./")]
+
+
+@pytest.mark.parametrize("place", ["{}", "file://{}"])
+def test_training_takes_the_photos_of_the_last_run_alone(make_photo: MakePhoto, tmp_path: Path, place: str) -> None:
+    output = open_output(place.format(tmp_path / "out"))
+    for names in (["a.jpg", "1./b\nc.jpg"], ["1./b\nc.jpg"]):
+        photos = [replace(make_photo(), source=Source(str(tmp_path / "photo"), name)) for name in names]
+        (tmp_path / "photo").write_bytes(b"content")
+        Yolo(["object"]).write(output, photos)
+        found = train_photos(tmp_path / "out")
+        assert [path.read_bytes() for path in found] == [b"content"] * len(names)
+    assert [path.name for path in found] == ["b_c.jpg"]
 
 
 @pytest.mark.parametrize(("place", "photos"), [("{}", "copy"), ("file://{}", "auto")])
@@ -101,7 +122,7 @@ def test_a_copied_photo_is_the_one_that_its_labels_are_of(
 @pytest.mark.parametrize("label", ["cat", "naïve ☃: #1 'x' \"y\"", "no", "1", "a\nb"])
 def test_any_name_can_be_a_class(label: str) -> None:
     assert yaml.safe_load(yolo.data_yaml(["x", label])) == {
-        "train": "images",
-        "val": "images",
+        "train": "train.txt",
+        "val": "train.txt",
         "names": {0: "x", 1: label},
     }

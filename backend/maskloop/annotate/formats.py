@@ -36,7 +36,8 @@ class Coco:
 
 @dataclass(frozen=True, slots=True)
 class Yolo:
-    """``images/``, ``labels/`` and, last, ``data.yaml``.
+    """``images/``, ``labels/``, the list of these photos, so that none of an earlier run is among them, and, last,
+    ``data.yaml``.
 
     classes: in the order of their numbers, from 0. tolerance: of polygons, pixels.
     """
@@ -48,10 +49,13 @@ class Yolo:
 
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
         numbers = {label: number for number, label in enumerate(self.classes)}
-        for photo, (image, label_file) in zip(photos, yolo.files(photos), strict=True):
+        listed: list[bytes] = []
+        for photo, image, label_file in yolo.files(photos):
             self._bring(output, photo.source.reference, f"{yolo.IMAGES}/{image}")
             lines = yolo.labels(photo, numbers, self.shape, self.tolerance)
             output.write(f"{yolo.LABELS}/{label_file}", [lines.encode()])
+            listed.append(yolo.listed(image).encode())
+        output.write(yolo.LISTED, listed)
         output.write("data.yaml", [yolo.data_yaml(self.classes).encode()])
 
     def _bring(self, output: Output, reference: str, name: str) -> None:

@@ -1,13 +1,14 @@
 """YOLO's folders, as Ultralytics reads them: https://docs.ultralytics.com/datasets/segment/#ultralytics-yolo-format
 
-``images/a.jpg`` has ``labels/a.txt``: one line an object, the class's number and then either a box (centre x, y, width,
-height) or a polygon (x, y, ...), all as parts of the photo's width and height. There is no place for scores. One object
-is one polygon: holes and islands hang on seams without width.
+``train.txt`` lists the photos, and ``images/a.jpg`` has ``labels/a.txt``: one line an object, the class's number and
+then either a box (centre x, y, width, height) or a polygon (x, y, ...), all as parts of the photo's width and height.
+There is no place for scores. One object is one polygon: holes and islands hang on seams without width.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Literal
@@ -19,25 +20,30 @@ from maskloop.geometry import polygons
 from maskloop.sam.values import ImageSize
 
 Shape = Literal["boxes", "polygons"]
-IMAGES, LABELS = "images", "labels"
+IMAGES, LABELS, LISTED = "images", "labels", "train.txt"
+UNLISTED = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
+"""What a line of UTF-8 can't hold."""
 
 
-def files(photos: Iterable[Annotated]) -> Iterator[tuple[str, str]]:
-    """For each photo, its name below ``images/`` and that of its label file below ``labels/``.
+def files(photos: Iterable[Annotated]) -> Iterator[tuple[Annotated, str, str]]:
+    """Each photo with its name below ``images/`` and that of its label file below ``labels/``.
 
-    They are the photo's own but where YOLO would mistake it: ``a.jpg`` and ``a.png`` would share a label file, and a
-    folder named ``images`` would be taken for the outer one.
+    They are the photo's own but where YOLO would mistake it: ``a.jpg`` and ``a.png`` would share a label file, a
+    folder named ``images`` would be taken for the outer one, ``./`` for the list's folder, a line break for the
+    name's end.
     """
     taken: set[str] = set()
     for photo in photos:
-        path = PurePosixPath(photo.source.name)
-        folder = PurePosixPath(*(f"{part}_" if part == IMAGES else part for part in path.parent.parts))
+        path = PurePosixPath(UNLISTED.sub("_", photo.source.name))
+        folder = PurePosixPath(
+            *(f"{part}_" if part == IMAGES or part.endswith(".") else part for part in path.parent.parts)
+        )
         stem, number = str(folder / path.stem), 1
         while stem.lower() in taken:
             number += 1
             stem = str(folder / f"{path.stem}-{number}")
         taken.add(stem.lower())
-        yield stem + path.suffix, stem + ".txt"
+        yield photo, stem + path.suffix, stem + ".txt"
 
 
 def labels(photo: Annotated, classes: Mapping[str, int], shape: Shape, tolerance: float = 1.0) -> str:
@@ -46,11 +52,16 @@ def labels(photo: Annotated, classes: Mapping[str, int], shape: Shape, tolerance
     return "".join(f"{line}\n" for line in lines)
 
 
+def listed(image: str) -> str:
+    """The line of the list for a name below ``images/``: ``./`` is the list's own folder."""
+    return f"./{IMAGES}/{image}\n"
+
+
 def data_yaml(classes: Sequence[str]) -> str:
-    """What names the folders and classes. JSON's strings are YAML's too, so any name can be a class."""
+    """What names the list of photos and the classes. JSON's strings are YAML's too, so any name can be a class."""
     names = "".join(f"  {number}: {json.dumps(label)}\n" for number, label in enumerate(classes))
     note = "# Split the photos before training: val should hold others than train.\n"
-    return f"{note}train: {IMAGES}\nval: {IMAGES}\nnames:\n{names}"
+    return f"{note}train: {LISTED}\nval: {LISTED}\nnames:\n{names}"
 
 
 def _line(segment: Segment, size: ImageSize, number: int, shape: Shape, tolerance: float) -> str:
