@@ -389,6 +389,36 @@ def test_other_classes_for_the_same_boxes_are_other_options(
     assert [coco.cats[each["category_id"]]["name"] for each in coco.anns.values()] == ["dog"]
 
 
+def test_a_run_in_the_photos_folder_does_not_annotate_its_own_output(tmp_path: Path, photos: Path) -> None:
+    log = tmp_path / "log"
+    for _ in range(2):
+        ran = annotate(photos, ".", "--out", ".", "--format", "yolo", "--preview", ANNOTATE_LOG=str(log))
+        assert ran.returncode == 0, ran.stderr
+        assert (photos / "train.txt").read_text().splitlines() == [f"./images/{number:02}.png" for number in range(5)]
+    assert encoded(log).total() == 5
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+def test_what_no_earlier_run_made_is_not_replaced(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, fresh: tuple[str, ...]
+) -> None:
+    (tmp_path / "mine.json").write_text("by hand")
+    (photos / "images").mkdir()
+    (tmp_path / "tasks-preview").mkdir()
+    for out in (
+        ["mine.json", "--format", "coco"],
+        ["photos", "--format", "yolo"],
+        ["tasks.json", "--format", "labelstudio", "--image-url", "x/"],
+        [f"file://{tmp_path}/mine.json", "--format", "coco"],
+    ):
+        said = refused(tmp_path, monkeypatch, "photos", "--out", *out, *fresh)
+        assert "already, and not of an earlier run" in said
+    assert (tmp_path / "mine.json").read_text() == "by hand"
+    boxes = write_boxes(tmp_path)
+    arguments = ["photos", "--out", boxes, "--format", "coco", "--boxes", boxes]
+    assert "boxes.json is in" in refused(tmp_path, monkeypatch, *arguments)
+
+
 def test_a_promotion_in_between_does_not_mix_two_models(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

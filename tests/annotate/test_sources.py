@@ -6,18 +6,24 @@ import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import fsspec
 import pytest
 
+from maskloop.annotate.output import open_output
 from maskloop.annotate.sources import distinct, find, of_references, read
 from maskloop.annotate.values import AnnotateError, Skipped, Source
 from maskloop.errors import ImageUnavailable, ImageUnreadable
 
 
+def sources(source: str | Path, without: Sequence[str] = ()) -> list[Source]:
+    return [each for each in find(str(source), without) if isinstance(each, Source)]
+
+
 def names(source: str | Path) -> list[str]:
-    return [each.name for each in find(str(source)) if isinstance(each, Source)]
+    return [each.name for each in sources(source)]
 
 
 def touch(*paths: Path) -> None:
@@ -105,8 +111,11 @@ def test_paths_can_be_named_one_by_one(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(of_references([Path("a.jpg")])) == [Source(str(tmp_path / "a.jpg"), "a.jpg")]
 
 
-@pytest.mark.parametrize("source", ["missing", "missing/*.jpg", "."])
+@pytest.mark.parametrize("source", ["missing", "missing/*.jpg", ".", "empty.txt", "empty.json", "-"])
 def test_a_source_without_photos_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "empty.json").write_text("[]")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AnnotateError, match="There is no"):
         list(find(source))
@@ -145,6 +154,29 @@ def test_remote_folders_globs_photos_and_lists(request: pytest.FixtureRequest) -
     assert [read(each.reference, 9) for each in find("memory://bucket/l.txt") if isinstance(each, Source)] == [b"22"]
     with pytest.raises(AnnotateError, match="There is no photo"):
         names("memory://bucket/none")
+
+
+def test_what_is_below_an_output_is_found_by_no_folder_or_glob_and_can_be_listed(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    touch(root / "a.jpg", root / "out" / "images" / "a.jpg", root / "out" / "images2" / "b.jpg")
+    (tmp_path / "link").symlink_to(root)
+    listing = root / "list.txt"
+    listing.write_text("out/images/a.jpg\n")
+    without = [open_output(str(tmp_path / "link" / "out")).address("images")]
+    for source in (root, root / "**" / "*.jpg"):
+        assert [each.name for each in sources(source, without)] == ["a.jpg", "out/images2/b.jpg"]
+    assert [each.name for each in sources(listing, without)] == ["out/images/a.jpg"]
+    with pytest.raises(AnnotateError, match="There is no photo"):
+        sources(root / "out" / "images", without)
+
+
+def test_what_is_below_a_remote_output_is_not_found(request: pytest.FixtureRequest) -> None:
+    fs = fsspec.filesystem("memory")
+    request.addfinalizer(lambda: fs.rm("/bucket", recursive=True))
+    fs.pipe({"/bucket/a.jpg": b"1", "/bucket/out/images/a.jpg": b"1"})
+    without = [open_output("memory://bucket/out/").address("images")]
+    assert [each.name for each in sources("memory://bucket", without)] == ["a.jpg"]
+    assert [each.name for each in sources("memory://bucket/**/*.jpg", without)] == ["a.jpg"]
 
 
 def test_a_url_without_its_package_says_what_to_install() -> None:

@@ -17,7 +17,15 @@ Photos = Literal["auto", "link", "copy", "none"]
 """How a YOLO folder gets its photos; ``auto`` links where both are on this machine, and copies elsewhere."""
 
 
+DATA_YAML = "data.yaml"
+
+
 class Format(Protocol):
+    @property
+    def names(self) -> Sequence[str]:
+        """The files and folders that it writes in the output's folder."""
+        ...
+
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
         """Raises AnnotateError where ``output`` can't be written."""
         ...
@@ -29,6 +37,10 @@ class Coco:
 
     classes: Sequence[str]
     file: str = "annotations.json"
+
+    @property
+    def names(self) -> Sequence[str]:
+        return (self.file,)
 
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
         output.write(self.file, (piece.encode() for piece in coco.document(photos, self.classes)))
@@ -47,6 +59,11 @@ class Yolo:
     tolerance: float = 1.0
     photos: Photos = "auto"
 
+    @property
+    def names(self) -> Sequence[str]:
+        own = (yolo.LABELS, yolo.LISTED, DATA_YAML)
+        return own if self.photos == "none" else (yolo.IMAGES, *own)
+
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
         numbers = {label: number for number, label in enumerate(self.classes)}
         listed: list[bytes] = []
@@ -56,7 +73,7 @@ class Yolo:
             output.write(f"{yolo.LABELS}/{label_file}", [lines.encode()])
             listed.append(yolo.listed(image).encode())
         output.write(yolo.LISTED, listed)
-        output.write("data.yaml", [yolo.data_yaml(self.classes).encode()])
+        output.write(DATA_YAML, [yolo.data_yaml(self.classes).encode()])
 
     def _bring(self, output: Output, reference: str, name: str) -> None:
         here = isinstance(output, LocalOutput) and not is_url(reference)
@@ -76,10 +93,15 @@ class LabelStudio:
     tolerance: float | None = None
     file: str = "tasks.json"
 
+    @property
+    def names(self) -> Sequence[str]:
+        return (self.file, f"{self.file.removesuffix('.json')}.config.xml")
+
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
         tasks = label_studio.document(photos, self.target, self.addresses, self.tolerance)
-        output.write(self.file, (piece.encode() for piece in tasks))
-        output.write(f"{self.file.removesuffix('.json')}.config.xml", [self.target.xml.encode()])
+        file, config = self.names
+        output.write(file, (piece.encode() for piece in tasks))
+        output.write(config, [self.target.xml.encode()])
 
 
 def save_coco(photos: Iterable[Annotated], path: str | os.PathLike[str], classes: Sequence[str] = ()) -> None:

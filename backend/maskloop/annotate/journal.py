@@ -110,7 +110,7 @@ class Journal:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise AnnotateError(f"{self.path} is damaged or no journal of maskloop.", "Remove it to start over.")
+            raise AnnotateError(f"{self.path} is damaged or no journal of maskloop.", "--fresh starts over.")
         return document
 
     def _check(self, found: dict[str, Any], header: dict[str, Any]) -> None:

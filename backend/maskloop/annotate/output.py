@@ -33,6 +33,14 @@ class Output(ABC):
         """Find out now, and not hours later, that the folder can't be written."""
 
     @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder of that name is there."""
+
+    @abstractmethod
+    def address(self, name: str) -> str:
+        """Where ``name`` is, as ``sources.find`` tells addresses: a path without links, or a URL."""
+
+    @abstractmethod
     def write(self, name: str, content: Iterable[bytes]) -> None:
         """One file, whole or not at all; it replaces one of that name."""
 
@@ -48,6 +56,12 @@ class LocalOutput(Output):
         with self._failures(PROBE):
             self._part(PROBE).touch()
             self._part(PROBE).unlink()
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self.folder / name)
+
+    def address(self, name: str) -> str:
+        return os.path.realpath(self.folder / name)
 
     def write(self, name: str, content: Iterable[bytes]) -> None:
         with self._failures(name):
@@ -97,6 +111,15 @@ class RemoteOutput(Output):
         self.write(PROBE, [])
         with suppress(Exception):  # an empty file left behind is no reason to stop
             self._fs.rm_file(f"{self._root}/{PROBE}")
+
+    def exists(self, name: str) -> bool:
+        try:
+            return bool(self._fs.exists(f"{self._root}/{name}"))
+        except Exception as error:  # as in _put
+            raise AnnotateError(f"{self.place} can't be looked into: {say(error)}.") from error
+
+    def address(self, name: str) -> str:
+        return str(self._fs.unstrip_protocol(f"{self._root}/{name}"))
 
     def write(self, name: str, content: Iterable[bytes]) -> None:
         with tempfile.NamedTemporaryFile() as file:

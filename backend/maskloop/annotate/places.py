@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from maskloop.annotate.output import Output, open_output
 from maskloop.annotate.sources import is_url
+from maskloop.annotate.values import AnnotateError
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,16 @@ class Place:
     file: str
     previews: str
     journal: Path
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises AnnotateError if the folder can't be written, or holds one of ``names`` that no earlier run made."""
+        self.output.check()
+        if not self.journal.exists():
+            for name in filter(self.output.exists, names):
+                raise AnnotateError(
+                    f"{name} is in {self.output.place} already, and not of an earlier run.",
+                    "Choose another --out, or move it away.",
+                )
 
 
 def place(out: str, file: str, data_dir: Path) -> Place:

@@ -10,7 +10,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,16 +32,24 @@ def is_url(reference: str) -> bool:
     return "://" in reference
 
 
-def find(source: str) -> Found:
+def find(source: str, without: Sequence[str] = ()) -> Found:
     """The photos of ``source``, in order of name; a list's in the list's order.
 
     ``source``: a folder (searched to the bottom), a photo, a glob (``**`` takes folders), a list (``.txt``: one
     reference a line; ``.json``: an array of them; ``-``: lines from standard input, taken as they come). References
-    in a list are relative to its folder. Raises :class:`AnnotateError` if there is no such source.
+    in a list are relative to its folder. ``without``: folders, as ``Output.address`` tells them, in which a folder or
+    glob finds nothing. Raises :class:`AnnotateError` if there is no such source, or no photo in it.
     """
     if source == "-":
-        return _listed((line.rstrip("\n") for line in sys.stdin), "", str(Path.cwd()))
-    return _find_remote(source) if is_url(source) else _find_local(source)
+        found = _listed((line.rstrip("\n") for line in sys.stdin), "", str(Path.cwd()))
+    else:
+        found = _find_remote(source, without) if is_url(source) else _find_local(source, without)
+    nothing = True
+    for each in found:
+        nothing = False
+        yield each
+    if nothing:
+        raise AnnotateError(f"There is no photo in {source}.", f"Looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
 
 
 def of_references(references: Iterable[str | os.PathLike[str]]) -> Found:
@@ -94,46 +102,38 @@ def read(reference: str, limit: int | None = None) -> bytes:
     return content
 
 
-def _find_local(source: str) -> Found:
+def _find_local(source: str, without: Sequence[str]) -> Found:
     path = Path(source).absolute()
     if path.is_dir():
-        return _walk(path)
+        return _walk(path, without)
     if path.is_file():
         if path.suffix.lower() in LIST_SUFFIXES:
             return _listed(_entries(path.suffix, path.read_bytes(), source), "", str(path.parent))
         return iter([Source(str(path), path.name)])
     if not MAGIC & set(source):
         raise AnnotateError(f"There is no {source}.")
-    return _globbed(str(path), source)
+    return _globbed(str(path), without)
 
 
-def _walk(root: Path) -> Found:
+def _walk(root: Path, without: Sequence[str]) -> Found:
     unlisted: list[OSError] = []
-    found = 0
     for folder, subfolders, files in os.walk(root, onerror=unlisted.append):
         subfolders.sort()
-        for name in sorted(files):
-            path = Path(folder, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES:
-                found += 1
-                yield Source(str(path), path.relative_to(root).as_posix())
+        paths = (Path(folder, name) for name in sorted(files))
+        yield from _photos((Source(str(path), path.relative_to(root).as_posix()) for path in paths), without)
     yield from (Skipped(error.filename, f"The folder can't be listed: {say(error)}.") for error in unlisted)
-    if not found and not unlisted:
-        raise _nothing(str(root))
 
 
-def _globbed(pattern: str, source: str) -> Found:
+def _globbed(pattern: str, without: Sequence[str]) -> Found:
     parts = Path(pattern).parts
     fixed = next(index for index, part in enumerate(parts) if MAGIC & set(part))
     root = Path(*parts[:fixed])
     paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207, Path.glob wants a relative pattern
-    files = [path for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
-    if not files:
-        raise _nothing(source)
-    return iter([Source(str(path), path.relative_to(root).as_posix()) for path in files])
+    files = (Source(str(path), path.relative_to(root).as_posix()) for path in paths if path.is_file())
+    return _photos(files, without)
 
 
-def _find_remote(source: str) -> Found:
+def _find_remote(source: str, without: Sequence[str]) -> Found:
     fs, path = open_fs(source)
     suffix = PurePosixPath(urlsplit(source).path).suffix.lower()
     magic = min(map(path.find, MAGIC & set(path)), default=-1)
@@ -148,10 +148,22 @@ def _find_remote(source: str) -> Found:
             root, paths = path[:magic].rpartition("/")[0], fs.glob(path)
     except Exception as error:  # fsspec's file systems raise whatever their clients raise
         raise AnnotateError(f"{source} can't be listed: {say(error)}.") from error
-    photos = [str(each) for each in sorted(paths) if PurePosixPath(str(each)).suffix.lower() in IMAGE_SUFFIXES]
-    if not photos:
-        raise _nothing(source)
-    return iter([Source(fs.unstrip_protocol(each), each.removeprefix(root).lstrip("/")) for each in photos])
+    names = sorted(map(str, paths))
+    return _photos((Source(fs.unstrip_protocol(each), each.removeprefix(root).lstrip("/")) for each in names), without)
+
+
+def _photos(files: Iterable[Source], without: Sequence[str]) -> Found:
+    """Those of ``files`` that are photos, and not below ``without``."""
+    for each in files:
+        if PurePosixPath(each.name).suffix.lower() in IMAGE_SUFFIXES and not _is_below(each.reference, without):
+            yield each
+
+
+def _is_below(reference: str, folders: Sequence[str]) -> bool:
+    if not folders:
+        return False
+    place = reference if is_url(reference) else str(Path(reference).parent.resolve())
+    return any(f"{place}/".startswith(f"{folder}/") for folder in folders)
 
 
 def _entries(suffix: str, content: bytes, source: str) -> Iterator[str]:
@@ -205,10 +217,6 @@ def _unused(name: str, taken: Container[str]) -> str:
         number += 1
         name = str(path.with_stem(f"{path.stem}-{number}"))
     return name
-
-
-def _nothing(source: str) -> AnnotateError:
-    return AnnotateError(f"There is no photo in {source}.", f"Looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
 
 
 def say(error: Exception) -> str:

@@ -191,11 +191,13 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             files = Coco(names, to.file)
         else:
             files = LabelStudio(target or Target.of(config_for(names)), addresses, tolerance, to.file)
-        photos: Iterable[Photo | Skipped] = find(source) if source == "-" else list(find(source))
+        own = [*files.names, to.previews]
+        sources = find(source, [to.output.address(name) for name in own])
+        photos: Iterable[Photo | Skipped] = sources if source == "-" else list(sources)
         total = len(photos) if isinstance(photos, Sized) else None
         if format is FormatName.LABEL_STUDIO and total:
             _check_addresses(addresses, photos)
-        to.output.check()
+        to.check(own)
         if fresh:
             to.journal.unlink(missing_ok=True)
         with Journal(to.journal, prompting.options(learned)) as journal:
