@@ -37,6 +37,32 @@ def test_a_folder_is_searched_to_the_bottom_and_only_photos_are_taken(tmp_path: 
     assert names(tmp_path) == ["b.jpg", "a/deep/c.PNG"]
 
 
+def test_every_format_that_is_decoded_is_found_by_its_suffixes(tmp_path: Path) -> None:
+    found = [f"a.{suffix}" for suffix in ["avif", "bmp", "gif", "jfif", "jp2", "jpe", "jpeg", "png", "ppm", "webp"]]
+    touch(*(tmp_path / name for name in (*found, "a.eps", "a.ico", "a.pdf", "a.txt")))
+    assert names(tmp_path) == found
+
+
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_a_photo_that_cannot_be_decoded_is_told_unless_it_is_there_as_another(tmp_path: Path, pattern: str) -> None:
+    touch(tmp_path / "a.HEIC", tmp_path / "b.cr2", tmp_path / "b.jpg")
+    skipped, found = find(str(tmp_path / pattern))
+    assert isinstance(skipped, Skipped)
+    assert skipped.reference == str(tmp_path / "a.HEIC")
+    assert "convert it to JPEG" in skipped.reason
+    assert found == Source(str(tmp_path / "b.jpg"), "b.jpg")
+
+
+def test_linked_folders_are_searched_each_once(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    touch(root / "a.jpg", root / "sub" / "b.jpg", tmp_path / "elsewhere" / "deep" / "c.jpg")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "sub" / "again").symlink_to(tmp_path / "elsewhere" / "deep")
+    (root / "sub" / "loop").symlink_to(root)
+    for source in (root, root / "**" / "*.jpg"):
+        assert [Path(name).name for name in names(source)] == ["a.jpg", "c.jpg", "b.jpg"]
+
+
 def test_references_open_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path / "photos" / "a.jpg")
     monkeypatch.chdir(tmp_path)

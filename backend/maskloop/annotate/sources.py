@@ -20,8 +20,12 @@ import fsspec  # type: ignore[import-untyped]
 
 from maskloop.annotate.values import AnnotateError, Skipped, Source
 from maskloop.errors import ImageUnavailable, ImageUnreadable
+from maskloop.images.decode import SUFFIXES
 
-IMAGE_SUFFIXES = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+UNDECODED = frozenset(
+    {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".hif", ".jxl", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+)
+"""Suffixes of photos that no part of this can decode."""
 LIST_SUFFIXES = frozenset({".json", ".lst", ".txt"})
 MAGIC = frozenset("*?[")
 
@@ -49,7 +53,7 @@ def find(source: str, without: Sequence[str] = ()) -> Found:
         nothing = False
         yield each
     if nothing:
-        raise AnnotateError(f"There is no photo in {source}.", f"Looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise AnnotateError(f"There is no photo in {source}.", f"Looked for {', '.join(sorted(SUFFIXES))}.")
 
 
 def of_references(references: Iterable[str | os.PathLike[str]]) -> Found:
@@ -117,10 +121,15 @@ def _find_local(source: str, without: Sequence[str]) -> Found:
 
 def _walk(root: Path, without: Sequence[str]) -> Found:
     unlisted: list[OSError] = []
-    for folder, subfolders, files in os.walk(root, onerror=unlisted.append):
-        subfolders.sort()
+    seen = {os.path.realpath(root)}
+    for folder, subfolders, files in os.walk(root, onerror=unlisted.append, followlinks=True):
+        for name in sorted(subfolders):
+            subfolders.remove(name)
+            if (place := os.path.realpath(Path(folder, name))) not in seen:
+                seen.add(place)
+                subfolders.append(name)
         paths = (Path(folder, name) for name in sorted(files))
-        yield from _photos((Source(str(path), path.relative_to(root).as_posix()) for path in paths), without)
+        yield from _photos([Source(str(path), path.relative_to(root).as_posix()) for path in paths], without)
     yield from (Skipped(error.filename, f"The folder can't be listed: {say(error)}.") for error in unlisted)
 
 
@@ -128,9 +137,11 @@ def _globbed(pattern: str, without: Sequence[str]) -> Found:
     parts = Path(pattern).parts
     fixed = next(index for index, part in enumerate(parts) if MAGIC & set(part))
     root = Path(*parts[:fixed])
-    paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207, Path.glob wants a relative pattern
-    files = (Source(str(path), path.relative_to(root).as_posix()) for path in paths if path.is_file())
-    return _photos(files, without)
+    files: dict[Path, Path] = {}
+    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207, Path.glob wants a relative pattern
+        if path.is_file():
+            files.setdefault(path.parent.resolve() / path.name, path)  # ** goes around in circles of links
+    return _photos([Source(str(path), path.relative_to(root).as_posix()) for path in files.values()], without)
 
 
 def _find_remote(source: str, without: Sequence[str]) -> Found:
@@ -140,7 +151,7 @@ def _find_remote(source: str, without: Sequence[str]) -> Found:
     try:
         if suffix in LIST_SUFFIXES:
             return _listed(_entries(suffix, fs.cat_file(path), source), source.rpartition("/")[0] + "/", "")
-        if suffix in IMAGE_SUFFIXES and (magic < 0 or fs.isfile(path)):
+        if suffix in SUFFIXES and (magic < 0 or fs.isfile(path)):
             return iter([Source(source, _url_name(source))])
         if magic < 0 or fs.isdir(path):
             root, paths = path.rstrip("/"), fs.find(path)
@@ -149,14 +160,24 @@ def _find_remote(source: str, without: Sequence[str]) -> Found:
     except Exception as error:  # fsspec's file systems raise whatever their clients raise
         raise AnnotateError(f"{source} can't be listed: {say(error)}.") from error
     names = sorted(map(str, paths))
-    return _photos((Source(fs.unstrip_protocol(each), each.removeprefix(root).lstrip("/")) for each in names), without)
+    return _photos([Source(fs.unstrip_protocol(each), each.removeprefix(root).lstrip("/")) for each in names], without)
 
 
-def _photos(files: Iterable[Source], without: Sequence[str]) -> Found:
-    """Those of ``files`` that are photos, and not below ``without``."""
+def _photos(files: Sequence[Source], without: Sequence[str]) -> Found:
+    """Those of ``files`` that are photos, and not below ``without``. One that can't be decoded is skipped with a word,
+    unless one of the same name can: cameras write both."""
+    decoded = {each.name.rpartition(".")[0] for each in files if _suffix(each) in SUFFIXES}
     for each in files:
-        if PurePosixPath(each.name).suffix.lower() in IMAGE_SUFFIXES and not _is_below(each.reference, without):
+        if _is_below(each.reference, without):
+            continue
+        if _suffix(each) in SUFFIXES:
             yield each
+        elif _suffix(each) in UNDECODED and each.name.rpartition(".")[0] not in decoded:
+            yield Skipped(each.reference, f"{_suffix(each)} can't be decoded: convert it to JPEG.")
+
+
+def _suffix(file: Source) -> str:
+    return PurePosixPath(file.name).suffix.lower()
 
 
 def _is_below(reference: str, folders: Sequence[str]) -> bool:

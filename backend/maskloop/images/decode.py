@@ -22,6 +22,8 @@ from maskloop.sam.values import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "DIB", "TIFF", "JPEG2000", "PPM")
 """What is decoded. Not among them: formats that run an interpreter (EPS), that say one size and hold another (ICO)."""
+SUFFIXES = frozenset(suffix for suffix, name in Pillow.registered_extensions().items() if name in FORMATS)
+"""Of the files that hold them."""
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 ORIENTATION = 274
 """EXIF and TIFF tag."""
