@@ -389,6 +389,29 @@ def test_other_classes_for_the_same_boxes_are_other_options(
     assert [coco.cats[each["category_id"]]["name"] for each in coco.anns.values()] == ["dog"]
 
 
+def test_several_sources_as_a_shell_makes_them_of_a_glob(tmp_path: Path, photos: Path) -> None:
+    ran = annotate(tmp_path, "photos/00.png", "photos/01.png", "photos", "--out", "c.json", "--format", "coco")
+    assert ran.returncode == 0, ran.stderr
+    assert file_names(tmp_path / "c.json") == [f"{number:02}.png" for number in range(5)]
+
+
+def test_the_files_of_an_editor_that_marks_utf8(tmp_path: Path, photos: Path) -> None:
+    boxes = json.dumps([{"image_id": "00", "category_id": 1, "bbox": [20, 10, 40, 40]}])
+    (tmp_path / "boxes.json").write_text("\ufeff" + boxes)
+    (tmp_path / "classes.txt").write_text("\ufeffcat\ndog\n")
+    arguments = ["photos", "--out", "c.json", "--format", "coco", "--boxes", "boxes.json", "--classes", "classes.txt"]
+    ran = annotate(tmp_path, *arguments)
+    assert ran.returncode == 0, ran.stderr
+    assert [each["name"] for each in json.loads((tmp_path / "c.json").read_text())["categories"]] == ["cat", "dog"]
+
+
+def test_a_data_directory_that_cannot_be_made_is_a_sentence(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").touch()
+    assert "data directory" in refused(tmp_path, monkeypatch, "photos", "--out", "c.json", "--format", "coco")
+
+
 def test_a_run_in_the_photos_folder_does_not_annotate_its_own_output(tmp_path: Path, photos: Path) -> None:
     log = tmp_path / "log"
     for _ in range(2):

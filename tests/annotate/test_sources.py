@@ -112,9 +112,20 @@ def test_a_text_list_is_relative_to_its_folder(tmp_path: Path) -> None:
     assert [each.name for each in found] == ["b.jpg", "a.jpg", str(outside).lstrip("/"), "example.org/x/y.jpg"]
 
 
+@pytest.mark.parametrize("listing", ["some.txt", "-"])
+def test_what_editors_leave_in_a_list_is_no_part_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: str
+) -> None:
+    text = "\ufeffa.jpg \t\r\n  \n b.jpg\n"
+    (tmp_path / "some.txt").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    assert names(listing) == ["a.jpg", " b.jpg"]
+
+
 def test_a_json_list_takes_names_with_line_breaks(tmp_path: Path) -> None:
     listing = tmp_path / "some.json"
-    listing.write_text(json.dumps(["a\nb.jpg"]))
+    listing.write_text("\ufeff" + json.dumps(["a\nb.jpg"]))
     assert names(listing) == ["a\nb.jpg"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +14,9 @@ from maskloop.learning.classes import Classes
 
 
 def read_file(path: Path) -> bytes:
-    """Raises AnnotateError if it can't be read."""
+    """Without the mark of UTF-8 that some editors put first. Raises AnnotateError if it can't be read."""
     try:
-        return path.read_bytes()
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise AnnotateError(f"{path} can't be read: {error.strerror}.") from error
 

@@ -45,7 +45,7 @@ def find(source: str, without: Sequence[str] = ()) -> Found:
     glob finds nothing. Raises :class:`AnnotateError` if there is no such source, or no photo in it.
     """
     if source == "-":
-        found = _listed((line.rstrip("\n") for line in sys.stdin), "", str(Path.cwd()))
+        found = _listed(_lines(sys.stdin), "", str(Path.cwd()))
     else:
         found = _find_remote(source, without) if is_url(source) else _find_local(source, without)
     nothing = True
@@ -98,7 +98,7 @@ def read(reference: str, limit: int | None = None) -> bytes:
             with Path(reference).open("rb") as file:
                 content = file.read(most)
     except FileNotFoundError as error:
-        raise ImageUnavailable("There is no such file any more.") from error
+        raise ImageUnavailable("There is no such file.") from error
     except Exception as error:  # fsspec's file systems raise whatever their clients raise
         raise ImageUnavailable(f"It can't be read: {say(error)}.") from error
     if limit is not None and len(content) > limit:
@@ -190,7 +190,7 @@ def _is_below(reference: str, folders: Sequence[str]) -> bool:
 def _entries(suffix: str, content: bytes, source: str) -> Iterator[str]:
     """The references in a list: names may hold bytes that are no UTF-8, as in the file system."""
     if suffix.lower() != ".json":
-        return (os.fsdecode(line.removesuffix(b"\r")) for line in content.split(b"\n"))
+        return _lines(map(os.fsdecode, content.split(b"\n")))
     try:
         entries = json.loads(content)
     except ValueError as error:
@@ -198,6 +198,11 @@ def _entries(suffix: str, content: bytes, source: str) -> Iterator[str]:
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise AnnotateError(f"{source} must be a JSON array of paths or URLs.")
     return iter(entries)
+
+
+def _lines(lines: Iterable[str]) -> Iterator[str]:
+    """Without what editors leave at the ends: blanks, and the mark of UTF-8 before the first."""
+    return (line.removeprefix("\ufeff").rstrip(" \t\r\n") for line in lines)
 
 
 def _listed(entries: Iterable[str], base_url: str, folder: str) -> Found:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import closing
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from maskloop.annotate.run import Done, Prompting, fill
 from maskloop.annotate.sources import find
 from maskloop.annotate.values import AnnotateError, Skipped
 from maskloop.annotate.values import Source as Photo
-from maskloop.cli.options import load
+from maskloop.cli.options import load_to_write
 from maskloop.cli.watch import Watch, stop_on_ctrl_c
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
@@ -70,11 +71,12 @@ class YoloPhotos(StrEnum):
     NONE = "none"
 
 
-Source = Annotated[
-    str,
+Sources = Annotated[
+    list[str],
     typer.Argument(
+        metavar="SOURCE...",
         help="A folder, a photo, a glob, a list (.txt: one a line; .json: an array; -: standard input), or their URL: "
-        "s3://, gs://, https://, ..."
+        "s3://, gs://, https://, ...",
     ),
 ]
 Out = Annotated[str, typer.Option(help="A folder, or for coco and labelstudio a .json file; here or at a URL.")]
@@ -113,7 +115,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
     """The command, for an application that knows how workers are made. ``make_worker`` is a module's function."""
 
     def annotate(
-        source: Source,
+        sources: Sources,
         out: Out,
         format: Annotated[FormatName, typer.Option("--format", help="Of the files that are written.")],
         boxes: Boxes = None,
@@ -164,13 +166,13 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         What is done is kept: the same command goes on where the last one stopped. The exit status is 1 if anything was
         skipped; what and why is listed.
         """
-        settings = load({} if redis_url is None else {"redis_url": redis_url})
+        settings = load_to_write({} if redis_url is None else {"redis_url": redis_url})
         console = Console(stderr=True)
         given = class_names(classes)
-        found = None if boxes is None else parse(read_file(boxes), given)
+        detections = None if boxes is None else parse(read_file(boxes), given)
         target = None if label_config is None else _target(label_config, format)
         learned = Classifiers(settings.data_dir / "models").get(classifier) if classifier else None
-        names, label = all_labels(given, label, found, target, learned)
+        names, label = all_labels(given, label, detections, target, learned)
         automatic = AutomaticSettings(
             granularity=granularity.value,
             points_per_side=points_per_side,
@@ -181,7 +183,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         )
         if settings.redis_url is None:  # another machine's workers know themselves what is in service
             model = model or registry_of(settings).in_service()
-        prompting = Prompting(label, automatic, found, classifier, model)
+        prompting = Prompting(label, automatic, detections, classifier, model)
         to = place(out, FILES[format], settings.data_dir)
         addresses = Addresses(local_files_root or settings.local_files_root, image_url)
         files: Format
@@ -192,8 +194,9 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         else:
             files = LabelStudio(target or Target.of(config_for(names)), addresses, tolerance, to.file)
         own = [*files.names, to.previews]
-        sources = find(source, [to.output.address(name) for name in own])
-        photos: Iterable[Photo | Skipped] = sources if source == "-" else list(sources)
+        without = [to.output.address(name) for name in own]
+        found = chain.from_iterable(find(source, without) for source in sources)
+        photos: Iterable[Photo | Skipped] = found if "-" in sources else list(found)
         total = len(photos) if isinstance(photos, Sized) else None
         if format is FormatName.LABEL_STUDIO and total:
             _check_addresses(addresses, photos)
