@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from maskloop import __version__
 from maskloop.cli.main import COMMANDS, load
 
 MASKLOOP = [sys.executable, "-m", "maskloop.cli.main"]
@@ -40,6 +41,11 @@ def test_every_command_explains_itself(name: str) -> None:
 def test_the_summary_of_models_names_all_it_does() -> None:
     for command in load(COMMANDS["models"]).registered_commands:
         assert f" {command.name}" in COMMANDS["models"].summary
+
+
+def test_the_version_is_told() -> None:
+    shown = run("--version")
+    assert (shown.returncode, shown.stdout.strip()) == (0, __version__)
 
 
 def test_an_error_is_a_sentence_and_an_exit_status() -> None:

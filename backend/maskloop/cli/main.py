@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
+from maskloop import __version__
 from maskloop.errors import MaskloopError
 
 app = typer.Typer(
@@ -15,6 +16,19 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+
+
+def tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Tell the version.")]
+
+
+@app.callback()
+def maskloop(version: Version = False) -> None: ...
 
 
 class Command(NamedTuple):
