@@ -122,6 +122,29 @@ def test_label_studio_tasks_point_to_where_it_serves_the_photos(
     assert 'value="Thing"' in (tmp_path / "ls" / "tasks.config.xml").read_text()
 
 
+def test_a_photo_of_standard_input_that_label_studio_cannot_reach_stops_the_run_at_once(
+    tmp_path: Path, photos: Path, gate: Callable[[int], None]
+) -> None:
+    run = subprocess.Popen(
+        [sys.executable, APP, "-", "--out", "ls", "--format", "labelstudio", *FEW],
+        cwd=tmp_path,
+        env=environment(tmp_path, ANNOTATE_GATE=str(tmp_path / "gate")),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdin
+    run.stdin.write("photos/00.png\n")  # and more to come
+    run.stdin.flush()
+    try:
+        assert run.wait(100) == 1
+        assert run.stderr
+        assert "--local-files-root" in run.stderr.read()
+    finally:
+        run.kill()
+        run.communicate()
+
+
 def test_a_class_that_the_labeling_configuration_lacks_is_refused(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

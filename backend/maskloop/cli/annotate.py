@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from enum import StrEnum
 from itertools import chain
@@ -195,32 +195,34 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             files = LabelStudio(target or Target.of(config_for(names)), addresses, tolerance, to.file)
         own = [*files.names, to.previews]
         without = [to.output.address(name) for name in own]
-        found = chain.from_iterable(find(source, without) for source in sources)
-        photos: Iterable[Photo | Skipped] = found if "-" in sources else list(found)
-        total = len(photos) if isinstance(photos, Sized) else None
-        if format is FormatName.LABEL_STUDIO and total:
-            _check_addresses(addresses, photos)
+        photos: Iterable[Photo | Skipped] = chain.from_iterable(find(source, without) for source in sources)
+        if format is FormatName.LABEL_STUDIO:
+            photos = _reachable(photos, addresses)
+        if "-" not in sources:
+            photos = list(photos)
         to.check(own)
         if fresh:
             to.journal.unlink(missing_ok=True)
         with Journal(to.journal, prompting.options(learned)) as journal:
-            with (
-                closing(_pool(make_worker, settings, processes)) as pool,
-                stop_on_ctrl_c(console) as stop,
-                Watch(console, total) as watch,
-            ):
-                batching = Batching(batch_size, max_wait)
-                done = fill(
-                    journal, photos, lambda todo: outcomes(todo, pool, prompting.job, batching, stop), prompting, watch
-                )
-            if stop.is_set():
-                console.print(f"Stopped with {len(done.photos)} photos done. The same command goes on from here.")
-                raise typer.Exit(INTERRUPTED)
-            files.write(to.output, done.photos)
-            skipped = [*done.skipped]
-            if preview:
-                limits = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
-                skipped += write_previews(to.output, to.previews, done.photos, **limits)
+            with Watch(console, len(photos) if isinstance(photos, Sized) else None) as watch:
+                with closing(_pool(make_worker, settings, processes)) as pool, stop_on_ctrl_c(console) as stop:
+                    batching = Batching(batch_size, max_wait)
+                    done = fill(
+                        journal,
+                        photos,
+                        lambda todo: outcomes(todo, pool, prompting.job, batching, stop),
+                        prompting,
+                        watch,
+                    )
+                if stop.is_set():
+                    console.print(f"Stopped with {len(done.photos)} photos done. The same command goes on from here.")
+                    raise typer.Exit(INTERRUPTED)
+                files.write(to.output, watch.writing("Files", done.photos))
+                skipped = [*done.skipped]
+                if preview:
+                    limits = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
+                    drawn = watch.writing("Previews", done.photos)
+                    skipped += write_previews(to.output, to.previews, drawn, **limits)
             _tell(console, out, done, skipped)
         raise typer.Exit(1 if skipped else 0)
 
@@ -233,10 +235,12 @@ def _target(path: Path, format: FormatName) -> Target:
     return Target.of(read_file(path).decode(errors="replace"))
 
 
-def _check_addresses(addresses: Addresses, photos: Iterable[Photo | Skipped]) -> None:
-    for photo in photos:
-        if isinstance(photo, Photo):
-            addresses.of(photo)
+def _reachable(found: Iterable[Photo | Skipped], addresses: Addresses) -> Iterator[Photo | Skipped]:
+    """Raises AnnotateError at the first photo that Label Studio can't reach, and not when all are done."""
+    for each in found:
+        if isinstance(each, Photo):
+            addresses.of(each)
+        yield each
 
 
 def _pool(make_worker: MakeWorker, settings: Settings, processes: int) -> Pool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
 from maskloop.annotate.flow import Outcome
-from maskloop.annotate.values import Skipped
+from maskloop.annotate.journal import Selection
+from maskloop.annotate.values import Annotated, Skipped
 
 
 @contextmanager
@@ -77,3 +79,19 @@ class Watch:
             self._began = self._progress.tasks[self._task].elapsed
             self._earlier += 1
         self._progress.update(self._task, advance=1, description=description, began=(self._began, self._earlier))
+
+    def writing(self, description: str, photos: Selection) -> Iterable[Annotated]:
+        """``photos`` for whoever writes them; the bar shows how far each pass over them is."""
+        return _Passes(self._progress, self._task, description, photos)
+
+
+@dataclass(frozen=True)
+class _Passes(Iterable[Annotated]):
+    progress: Progress
+    task: TaskID
+    description: str
+    photos: Selection
+
+    def __iter__(self) -> Iterator[Annotated]:
+        self.progress.reset(self.task, description=self.description, total=len(self.photos), began=(0.0, 0))
+        return iter(self.progress.track(self.photos, task_id=self.task))
