@@ -82,6 +82,12 @@ class DeadlineExceeded(MaskloopError):
     code = "deadline_exceeded"
 
 
+class Abandoned(MaskloopError):
+    """Nobody waits for the answer any more: who asked hung up, or the server has to stop."""
+
+    code = "abandoned"
+
+
 class LabelStudioError(MaskloopError):
     """Label Studio's API refused a request or can't be reached."""
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ import pytest
 from label_studio_sdk.converter.brush import decode_rle
 from redis import Redis
 
+from labelstudio import discs
+from labelstudio.workers import start_discs
 from maskloop.cli import serve
 from maskloop.dispatch.queues import QueueName
+from maskloop.labelstudio.ledger import Ledger
 from maskloop.settings import Settings
 
+__all__ = ["start_discs"]
 Serve = Callable[..., Any]
 CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels>
@@ -94,6 +99,24 @@ def test_a_server_alone_leaves_the_work_to_workers_elsewhere(
     answer = httpx.post(f"{serving.url}/predict", json=body("data:image/png;base64,", 50, 50), timeout=60)
     assert answer.status_code == 503
     assert "maskloop worker --queue interactive" in answer.json()["error"]
+
+
+def test_told_to_stop_in_a_batch_it_ends_and_keeps_what_is_ready(
+    maskloop_serve: Serve, start_discs: Callable[..., Any], redis: Redis, redis_server: str, until: Callable[..., None]
+) -> None:
+    start_discs(go=1)
+    serving = maskloop_serve(redis_url=redis_server, interactive_workers="0", batch_workers="0")
+    tasks = [discs.task(number) for number in (1, 2)]
+    batch = {"tasks": tasks, "project": "7.1", "label_config": discs.EVERYTHING, "params": {}}
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(httpx.post, f"{serving.url}/predict", json=batch, timeout=80)
+        until(lambda: redis.llen("began") == 2)
+        serving.process.terminate()
+        assert asked.result().status_code == 503
+    assert serving.process.wait(30) == 0
+    assert "Traceback" not in serving.log.read_text()
+    tally = Ledger(redis).tallies()[7]
+    assert (tally.ready, tally.answered) == (1, 0)
 
 
 @pytest.mark.weights

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from labelstudio.fake_label_studio import FakeLabelStudio
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
-from maskloop.errors import QueueFull, QueueUnavailable
+from maskloop.errors import Abandoned, QueueFull, QueueUnavailable
 from maskloop.labelstudio.batch import Batches
 from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.handlers import payload_of
@@ -183,6 +184,25 @@ def test_what_was_late_for_one_request_is_ready_for_the_next(
     redis.lpush("go", "1")
     until(lambda: ledger.tallies()[7].ready)
     assert versions(batches().predict(wanted(task(1)))) == [VERSION]
+
+
+@pytest.mark.parametrize("delivers", [True, False])
+def test_what_nobody_waits_for_any_more_is_not_answered_to_nobody(
+    start_discs: Make, batches: Make, ledger: Ledger, redis: Redis, until: Make, delivers: bool
+) -> None:
+    start_discs(go=1)
+    stop = threading.Event()
+    tasks = wanted(task(1), task(2), {"data": task()["data"]})
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(batches(delivers=delivers).predict, tasks, stop=stop)
+        until(lambda: redis.llen("began") == 2)
+        stop.set()
+        with pytest.raises(Abandoned):
+            asked.result(timeout=10)
+    redis.lpush("go", "1")
+    until(lambda: ledger.tallies()[7].ready == 2)
+    assert ledger.tallies()[7].answered == 0
+    assert ledger.tallies()[0].waiting == 0
 
 
 def test_without_a_token_what_is_late_says_so_and_leaves_no_work_behind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ def start_discs(redis: Redis, redis_server: str, until: Callable[..., None]) -> 
         def start(go: int = 0, queue: QueueName = QueueName.BATCH) -> Supervisor:
             if go:
                 redis.lpush("go", *["1"] * go)
-            environment = {"PYTHONPATH": str(WORKER.parents[1])}
+            environment = {"PYTHONPATH": os.pathsep.join([str(WORKER.parents[1]), *sys.path])}
             child = Child(queue.value, [sys.executable, str(WORKER), redis_server, queue.value], environment)
             supervisor = Supervisor([child], grace=1, on_death=lambda pid: declare_dead(redis, pid))
             stack.enter_context(supervisor)

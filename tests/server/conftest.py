@@ -33,7 +33,7 @@ class Scripted:
     def setup(self, body: Json) -> Json:
         return self._answer("setup", body)
 
-    def predict(self, body: Json) -> Json:
+    def predict(self, body: Json, _stop: threading.Event | None = None) -> Json:
         return self._answer("predict", body)
 
     def webhook(self, payload: bytes) -> Json:
@@ -92,9 +92,10 @@ def serve(backend: Scripted, until: Callable[..., None]) -> Iterator[Callable[..
             password: str = "",
             overview: Callable[[], Overview] = all_well,
             webhooks: Webhooks | None = None,
+            leaving: threading.Event | None = None,
         ) -> httpx.Client:
             app = create_app(
-                backend, overview, Guard(user, password), lambda: {7: "p7-1", None: "mobile_sam-1"}, webhooks
+                backend, overview, Guard(user, password), lambda: {7: "p7-1", None: "mobile_sam-1"}, webhooks, leaving
             )
             url = stack.enter_context(running(app, until))
             return stack.enter_context(httpx.Client(base_url=url, limits=httpx.Limits(max_connections=None)))

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from maskloop.errors import (
+    Abandoned,
     BadLabelConfig,
     BadRequest,
     DeadlineExceeded,
@@ -145,7 +146,7 @@ def test_clicks_that_wait_hold_up_nobody(client: httpx.Client, backend: Any) -> 
 def test_waiting_batches_do_not_hold_up_a_click(client: httpx.Client, backend: Any) -> None:
     gate = threading.Event()
 
-    def block(body: dict[str, Any]) -> dict[str, Any]:
+    def block(body: dict[str, Any], _stop: threading.Event | None = None) -> dict[str, Any]:
         if not body["params"]["context"]:
             gate.wait(10)
         return {"results": []}
@@ -157,6 +158,40 @@ def test_waiting_batches_do_not_hold_up_a_click(client: httpx.Client, backend: A
         assert not all(batch.done() for batch in batches)
         gate.set()
         assert {batch.result().status_code for batch in batches} == {200}
+
+
+def test_a_batch_whose_caller_hung_up_is_told_so(client: httpx.Client, backend: Any) -> None:
+    told = threading.Event()
+
+    def wait(_: Any, stop: threading.Event) -> dict[str, Any]:
+        if stop.wait(20):
+            told.set()
+        return {}
+
+    backend.predict = wait
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/predict", json={}, timeout=0.5)
+    assert told.wait(10)
+
+
+def test_a_server_that_has_to_stop_ends_its_batches_and_answers_its_clicks(
+    serve: Callable[..., httpx.Client], backend: Any
+) -> None:
+    leaving, waiting = threading.Event(), threading.Barrier(3)
+
+    def wait(_: Any, stop: threading.Event | None = None) -> dict[str, Any]:
+        waiting.wait(10)
+        leaving.set()
+        if stop and stop.wait(20):
+            raise Abandoned("Stopped.")
+        return {"results": []}
+
+    backend.predict = wait
+    client = serve(leaving=leaving)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(client.post, "/predict", json=body, timeout=30) for body in ({}, CLICK)]
+        waiting.wait(10)
+        assert [answer.result().status_code for answer in answers] == [503, 200]
 
 
 def test_each_request_is_one_line_in_the_log(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version as installed_version
+from math import ceil
 from types import FrameType
 
 import typer
@@ -38,7 +39,9 @@ from maskloop.weights import verified_path
 
 MASKLOOP = [sys.executable, "-m", "maskloop.cli.main"]
 GRACE = 15
-"""Seconds that requests, and then jobs under way, may take to end."""
+"""Seconds that jobs under way may take to end."""
+MARGIN = 5
+"""Seconds that requests under way may take to end, beyond a click's deadline."""
 KEEP_ALIVE = 75
 """Seconds that an idle connection of Label Studio's is kept."""
 PATIENCE = 30.0
@@ -80,16 +83,29 @@ def serve(settings: Settings) -> None:
         if webhooks := _webhooks(settings, guard):
             background.append(webhooks.run)
         stack.enter_context(running(background))
-        app = create_app(backend, partial(overview, redis), guard, answering, webhooks)
+        leaving = threading.Event()
+        app = create_app(backend, partial(overview, redis), guard, answering, webhooks, leaving)
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=ceil(settings.click_deadline) + MARGIN,
             server_header=False,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, leaving).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Sets ``leaving`` before it waits for the requests under way to end."""
+
+    def __init__(self, config: uvicorn.Config, leaving: threading.Event) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leaving.set()
+        await super().shutdown(sockets)
 
 
 command = with_settings(serve)

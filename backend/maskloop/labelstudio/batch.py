@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Cancelled, Ticket
 from maskloop.dispatch.queues import QueueName
-from maskloop.errors import DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
+from maskloop.errors import Abandoned, DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
 from maskloop.inference import Segmenter
 from maskloop.labelstudio.failures import failed_prediction, failed_prefix
 from maskloop.labelstudio.handlers import pre_annotate
@@ -63,19 +64,26 @@ class Batches:
         self._deadline = deadline
         self._delivers = delivers
 
-    def predict(self, payloads: Sequence[Json], stored: Sequence[Set[str]] | None = None) -> list[Json | list[Json]]:
+    def predict(
+        self, payloads: Sequence[Json], stored: Sequence[Set[str]] | None = None, stop: Event | None = None
+    ) -> list[Json | list[Json]]:
         """A prediction for each payload (see :func:`~maskloop.labelstudio.handlers.payload_of`), in their order, or
         an empty list where Label Studio gets it later, or just got it. ``stored``: the versions of the predictions
         that each task has in Label Studio. Where one tells of a failure, a courier puts the new one in its place.
 
-        Raises QueueUnavailable or QueueFull if not even one task can be taken on.
+        Raises QueueUnavailable or QueueFull if not even one task can be taken on; Abandoned soon after ``stop`` is
+        set: the predictions are left to a courier, or to the next request.
         """
+        stop = stop or Event()
         end = time.time() + self._patience(len(payloads))
         known = stored or [frozenset[str]()] * len(payloads)
         asked = [self._asked(payload, versions) for payload, versions in zip(payloads, known, strict=True)]
-        self._submit(asked, end)
-        self._wait(asked, end)
-        self._collect(asked)
+        self._submit(asked, end, stop)
+        self._wait(asked, end, stop)
+        if stop.is_set():
+            self._drop([one for one in asked if one.project == NOBODY])
+            raise Abandoned("Who asked hung up, or maskloop has to stop.", "What it has begun goes on, and isn't lost.")
+        self._collect(asked, stop)
         self._leave([one for one in asked if one.answer is None and one.ticket is not None])
         return [[] if one.answer is None or one.answer["model_version"] in one.stored else one.answer for one in asked]
 
@@ -91,8 +99,10 @@ class Batches:
             return _Asked(payload, uuid4().hex, NOBODY)
         return _Asked(payload, identity(payload), project, stored)
 
-    def _submit(self, asked: Sequence[_Asked], end: float) -> None:
+    def _submit(self, asked: Sequence[_Asked], end: float, stop: Event) -> None:
         for number, one in enumerate(asked):
+            if stop.is_set():
+                return
             task, version = one.payload["task"]["id"] or 0, one.payload["version"]
             failed_before = any(stored.startswith(failed_prefix(version)) for stored in one.stored)
             verdict = self._ledger.enlist(
@@ -120,7 +130,7 @@ class Batches:
             self._ledger.remember_ticket(one.entry, ticket)
             one.ticket = ticket if verdict is Verdict.WAITING else None
 
-    def _wait(self, asked: Sequence[_Asked], end: float) -> None:
+    def _wait(self, asked: Sequence[_Asked], end: float, stop: Event) -> None:
         for one in asked:
             left = end - time.time()
             if left <= 0:
@@ -128,7 +138,7 @@ class Batches:
             if one.ticket is None:
                 continue
             try:
-                self._dispatcher.wait(one.ticket, timeout=left)
+                self._dispatcher.wait(one.ticket, timeout=left, stop=stop)
             except TimeoutError:
                 return
             except MaskloopError as error:
@@ -136,10 +146,12 @@ class Batches:
                 if isinstance(error, QueueUnavailable):
                     return
 
-    def _collect(self, asked: Sequence[_Asked]) -> None:
+    def _collect(self, asked: Sequence[_Asked], stop: Event) -> None:
         """Claims what is ready, at last what became so of another request's work."""
         room = MOST_INLINE
         for one in asked:
+            if stop.is_set():
+                return
             if one.answer is None and room > 0 and (claimed := self._ledger.claim(one.entry, one.project, len(asked))):
                 one.answer, size = claimed
                 room -= size
@@ -147,10 +159,7 @@ class Batches:
     def _leave(self, late: Sequence[_Asked]) -> None:
         """What happens to tasks that nobody waits for any more."""
         left = [one for one in late if one.project == NOBODY or not self._delivers]
-        for one in left:
-            assert one.ticket is not None
-            self._dispatcher.cancel(one.ticket)
-            self._ledger.drop(one.entry, one.project)
+        self._drop(left)
         fail(
             left,
             DeadlineExceeded(
@@ -159,6 +168,12 @@ class Batches:
         )
         if len(late) > len(left):
             log.info("project=%d %d tasks will be delivered when they are ready", late[0].project, len(late))
+
+    def _drop(self, asked: Sequence[_Asked]) -> None:
+        for one in asked:
+            if one.ticket:
+                self._dispatcher.cancel(one.ticket)
+                self._ledger.drop(one.entry, one.project)
 
 
 def fail(asked: Sequence[_Asked], error: MaskloopError) -> None:

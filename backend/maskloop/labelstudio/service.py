@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 from pydantic import ValidationError
@@ -108,11 +109,12 @@ class Backend:
         """Of the model in service in a project."""
         return self._versions.in_service(project)
 
-    def predict(self, body: object) -> Json:
+    def predict(self, body: object, stop: Event | None = None) -> Json:
         """``POST /predict``: ``{"results": [...]}``, one for each task, in their order.
 
         A task of a batch gets a prediction, one that says why there is none, or an empty list if Label Studio gets it
-        later. Raises MaskloopErrors that concern the whole request.
+        later. Raises MaskloopErrors that concern the whole request; Abandoned soon after ``stop`` is set, but not of a
+        click.
         """
         request = PredictRequest.read(body)
         if request.params.context is not None:
@@ -122,7 +124,7 @@ class Backend:
         payloads = [
             payload_of(request.project_id, task, request.label_config, options, version) for task in request.tasks
         ]
-        return {"results": self._batches.predict(payloads, [task.stored_versions for task in request.tasks])}
+        return {"results": self._batches.predict(payloads, [task.stored_versions for task in request.tasks], stop)}
 
     def webhook(self, payload: bytes) -> Json:
         """``POST /webhook``: the event is kept when this returns, and training that it starts is in its queue.

@@ -24,6 +24,7 @@ STATUS = {
     "queue_unavailable": 503,
     "queue_full": 503,
     "feedback_unavailable": 503,
+    "abandoned": 503,
     "deadline_exceeded": 504,
     "replaced": 409,
     "cancelled": 409,

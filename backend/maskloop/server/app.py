@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from threading import Event
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -29,6 +30,8 @@ from maskloop.server.webhooks import Place, Webhooks
 CLICK_THREADS, BATCH_THREADS, OTHER_THREADS = 512, 16, 16
 """Requests that block at once; those beyond wait for their turn, without holding up other kinds. The bound on clicks
 is the queue's."""
+LOOK = 0.5
+"""Seconds between looks at whether anybody still waits for a batch."""
 
 log = logging.getLogger("maskloop.server")
 
@@ -39,10 +42,13 @@ def create_app(
     guard: Guard,
     answering: Callable[[], Answering],
     webhooks: Webhooks | None = None,
+    leaving: Event | None = None,
 ) -> FastAPI:
     """overview: tells what goes on in the queues, see :func:`maskloop.dispatch.overview.overview`.
     answering: tells the versions in service; cheap.
-    webhooks: is told of the projects that are set up."""
+    webhooks: is told of the projects that are set up.
+    leaving: is set when the server has to stop; batches under way end then."""
+    leaving = leaving or Event()
     watch = Watch(overview, backend.batches)
     metrics = Metrics(lambda: watch.look, answering)
     clicks, batches, others = (CapacityLimiter(count) for count in (CLICK_THREADS, BATCH_THREADS, OTHER_THREADS))
@@ -99,7 +105,10 @@ def create_app(
         body = await read_body(request)
         click = _is_click(body)
         request.state.told = {"kind": "click" if click else "batch", "tasks": _length(body.get("tasks"))}
-        return answer(await to_thread.run_sync(backend.predict, body, limiter=clicks if click else batches))
+        if click:
+            return answer(await to_thread.run_sync(backend.predict, body, limiter=clicks))
+        async with _caller(request, leaving) as gone:
+            return answer(await to_thread.run_sync(backend.predict, body, gone, limiter=batches))
 
     @app.get("/versions")
     async def get_versions(request: Request) -> Response:
@@ -150,6 +159,23 @@ async def _watch(watch: Watch) -> None:
     while True:
         await asyncio.sleep(INTERVAL)
         await to_thread.run_sync(watch.refresh, abandon_on_cancel=True)
+
+
+@asynccontextmanager
+async def _caller(request: Request, leaving: Event) -> AsyncIterator[Event]:
+    """An event that is set once nobody waits for the answer any more."""
+    gone = Event()
+
+    async def watch() -> None:
+        while not (leaving.is_set() or await request.is_disconnected()):
+            await asyncio.sleep(LOOK)
+        gone.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield gone
+    finally:
+        watching.cancel()
 
 
 def _is_click(body: dict[str, Any]) -> bool:
