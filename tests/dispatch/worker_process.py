@@ -13,7 +13,7 @@ from maskloop.dispatch.executor import Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.worker import run_worker
 from maskloop.engines.runtime import gpu_is_lost
-from maskloop.errors import ImageRefused, WeightsError
+from maskloop.errors import ImageRefused, QueueUnavailable, WeightsError
 
 
 def main(url: str, queue: str, build: str = "quick") -> None:
@@ -62,6 +62,11 @@ def main(url: str, queue: str, build: str = "quick") -> None:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return payload
 
+    def lose_redis(payload: Any, _: JobContext) -> Any:
+        if redis.incr("tries") <= 3:
+            raise QueueUnavailable("Redis can't be used.")
+        return payload
+
     def die(_: Any, __: JobContext) -> Any:
         redis.incr("deaths")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -88,7 +93,7 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         if build == "slow":
             while not redis.blpop(["build"], timeout=1):
                 ...
-        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, lose_gpu, die, long)
+        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, lose_gpu, lose_redis, die, long)
         return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"}, gpu_is_lost)
 
     run_worker(redis, QueueName(queue), make)

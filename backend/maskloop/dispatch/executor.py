@@ -16,7 +16,7 @@ from rq.timeouts import JobTimeoutException
 from maskloop.dispatch.context import Interrupted, JobContext
 from maskloop.dispatch.jobs import Json, pack_error, pack_value
 from maskloop.dispatch.queues import Serializer
-from maskloop.errors import BadRequest, DeadlineExceeded, MaskloopError
+from maskloop.errors import BadRequest, DeadlineExceeded, MaskloopError, QueueUnavailable
 
 log = logging.getLogger("maskloop.worker")
 
@@ -48,7 +48,8 @@ class Tally:
 
 @dataclass
 class Executor:
-    """Runs jobs with the service's handlers; turns whatever happens into an outcome in JSON."""
+    """Runs jobs with the service's handlers; turns whatever happens into an outcome in JSON. A job that couldn't reach
+    Redis has none: it is tried again."""
 
     service: Service
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -63,6 +64,9 @@ class Executor:
             verdict = "ok"
         except Interrupted:
             log.info("job=%s kind=%s outcome=interrupted", context.job_id, kind)
+            return Retry(max=sys.maxsize)
+        except QueueUnavailable as error:
+            log.warning("job=%s kind=%s is tried again: %s", context.job_id, kind, error)
             return Retry(max=sys.maxsize)
         except MaskloopError as error:
             outcome = Serializer.dumps(pack_error(error))

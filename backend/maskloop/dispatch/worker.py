@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -185,11 +186,17 @@ class _Worker(SimpleWorker):
         return super().perform_job(job, queue)
 
     def handle_job_success(self, *args: Any, **options: Any) -> None:
-        """A result is worth waiting for a Redis that is being restarted, unless the worker has to stop."""
+        self._outlast_restart(partial(super().handle_job_success, *args, **options))
+
+    def handle_job_retry(self, *args: Any, **options: Any) -> None:
+        self._outlast_restart(partial(super().handle_job_retry, *args, **options))
+
+    def _outlast_restart(self, tell: Callable[[], None]) -> None:
+        """How a job ended is worth waiting for a Redis that is being restarted, unless the worker has to stop."""
         end = time.monotonic() + RESTART
         while True:
             try:
-                super().handle_job_success(*args, **options)
+                tell()
                 return
             except RedisError as error:
                 if self._stop.asked or time.monotonic() > end:
