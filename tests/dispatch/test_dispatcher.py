@@ -178,6 +178,22 @@ def test_which_job_has_a_key_is_forgotten_in_time(
     assert redis.ttl(JobQueue(CLICKS, redis).latest_key("task 1")) > 0  # type: ignore[operator]
 
 
+def test_it_can_be_asked_whether_a_keys_job_will_give_a_result(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
+) -> None:
+    start_workers()
+    held = click(dispatcher, "hold", "held", key="held")
+    waiting = click(dispatcher, "refuse", "No.", key="waiting")
+    assert (dispatcher.lost("held", CLICKS), dispatcher.lost("waiting", CLICKS)) == (None, None)
+    redis.rpush("let go held", 1)
+    with pytest.raises(ImageRefused):
+        dispatcher.wait(waiting)
+    assert isinstance(dispatcher.lost("waiting", CLICKS), ImageRefused)
+    redis.delete(Job.key_for(held.id), f"rq:results:{held.id}")
+    assert isinstance(dispatcher.lost("held", CLICKS), QueueUnavailable)
+    assert isinstance(dispatcher.lost("none", CLICKS), QueueUnavailable)
+
+
 def test_a_job_past_its_deadline_is_not_run(
     dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, until: Callable[..., None]
 ) -> None:

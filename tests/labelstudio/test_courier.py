@@ -8,6 +8,7 @@ from redis import Redis
 from labelstudio.fake_label_studio import FakeLabelStudio
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.labelstudio import courier as couriers
+from maskloop.labelstudio import ledger as ledgers
 from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.ledger import Ledger
 
@@ -117,6 +118,19 @@ def test_a_task_that_is_gone_holds_up_nobody(ledger: Ledger, courier: Courier, l
     assert courier.deliver_due() == 1
     assert label_studio.versions(2) == ["v"]
     assert ledger.take() is None
+
+
+def test_a_task_whose_request_died_before_it_submitted_the_job_is_told_as_failed(
+    ledger: Ledger, courier: Courier, label_studio: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for task in range(1, 12):
+        ledger.enlist(f"{task}", project=7, task=task, version="v", lease=time.time() - 60)
+    assert courier.find_lost() == 0
+    monkeypatch.setattr(ledgers, "SUBMITTING", 0.0)
+    assert courier.find_lost() + courier.find_lost() == 11
+    assert courier.find_lost() == 0
+    assert courier.deliver_due() == 11
+    assert label_studio.versions(1)[0].startswith("v failed: Its job is lost")
 
 
 def test_pauses_grow_while_nothing_can_be_delivered(

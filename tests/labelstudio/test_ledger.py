@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from maskloop.dispatch.jobs import Ticket
-from maskloop.dispatch.queues import QueueName
 from maskloop.labelstudio import ledger as ledgers
 from maskloop.labelstudio.ledger import Ledger, Tally
 
@@ -245,13 +243,35 @@ def test_the_tally_tells_what_became_of_each_projects_tasks(ledger: Ledger) -> N
     assert ledger.tallies() == {7: Tally(answered=1, failed=1), 8: Tally(delivered=1)}
 
 
-def test_those_that_wait_longest_are_told_with_their_tickets(ledger: Ledger) -> None:
-    for name in ("first", "second", "third"):
+def test_what_expired_is_counted_no_more(
+    ledger: Ledger, redis: Redis, monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+) -> None:
+    """Of predictions that couldn't be delivered, or made, for a week."""
+    monkeypatch.setattr(ledgers, "KEEP_READY", 1)
+    enlist(ledger, "made", lease=-60)
+    enlist(ledger, "never made", lease=-60)
+    ledger.finish("made", 7, MADE)
+    assert ledger.tallies() == {7: Tally(waiting=1, ready=1)}
+    until(lambda: ledger.tallies() == {7: Tally()})
+    until(lambda: not redis.exists("maskloop:batch:entry:made"))
+    assert ledger.take() is None
+
+
+def test_those_that_wait_longest_are_told_of_each_project_once_they_should_have_jobs(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second", "third", "fourth"):
         enlist(ledger, name, lease=60)
-        ledger.remember_ticket(name, Ticket(f"job of {name}", QueueName.BATCH))
+    enlist(ledger, "other", lease=60, project=8)
+    enlist(ledger, "second", lease=60)
     ledger.finish("first", 7, MADE)
-    assert [(one.id, one.ticket.id) for one in ledger.oldest_waiting(2)] == [
-        ("second", "job of second"),
-        ("third", "job of third"),
-    ]
-    assert next(ledger.oldest_waiting(2)).ticket.queue is QueueName.BATCH
+    assert not list(ledger.oldest_waiting(2))
+    monkeypatch.setattr(ledgers, "SUBMITTING", 0.0)
+    assert [(one.id, one.project) for one in ledger.oldest_waiting(2)] == [("third", 7), ("fourth", 7), ("other", 8)]
+
+
+def test_predictions_of_all_projects_are_taken_in_the_order_in_which_they_are_due(ledger: Ledger) -> None:
+    for name, project in (("a", 8), ("b", 7), ("c", 8)):
+        enlist(ledger, name, lease=-60, project=project)
+        ledger.finish(name, project, MADE)
+    assert [ledger.take().id for _ in "abc"] == ["a", "b", "c"]  # type: ignore[union-attr]

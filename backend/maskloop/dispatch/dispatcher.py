@@ -207,6 +207,26 @@ class Dispatcher:
                 self._redis.xadd(_results_key(ticket.id), {"type": 1, "return_value": CANCELLED})
                 self._redis.expire(_results_key(ticket.id), RESULT_TTL)
 
+    def lost(self, key: str, queue: QueueName) -> MaskloopError | None:
+        """Why the newest job with this key gives no result any more; None while it may."""
+        with reaching_redis():
+            newest: Any = self._redis.get(self._queues[queue].latest_key(key))
+            job_id = (newest or b"").decode()
+            last: Any = self._redis.xrevrange(_results_key(job_id), count=1)
+            exists = self._redis.exists(Job.key_for(job_id))
+            results = [
+                Result.restore(job_id, entry.decode(), fields, self._redis, Serializer) for entry, fields in last
+            ]
+        ended = [result for result in results if result.type is not Result.Type.RETRIED]
+        if exists and not ended:
+            return None
+        try:
+            for result in ended:
+                _open(result)
+        except MaskloopError as error:
+            return error
+        return QueueUnavailable("Its job is lost: maskloop was killed as it began, or Redis lost it.", "Ask again.")
+
     def _take_out(self, ticket: Ticket) -> bool:
         keys = [self._queues[ticket.queue].key, Job.key_for(ticket.id)]
         return bool(self._withdraw(keys=keys, args=[ticket.id]))

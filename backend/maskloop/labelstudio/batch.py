@@ -127,7 +127,6 @@ class Batches:
                     raise
                 fail(asked[number:], error)
                 return
-            self._ledger.remember_ticket(one.entry, ticket)
             one.ticket = ticket if verdict is Verdict.WAITING else None
 
     def _wait(self, asked: Sequence[_Asked], end: float, stop: Event) -> None:

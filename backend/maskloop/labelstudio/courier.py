@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from maskloop.background import repeat
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.errors import LabelStudioError, MaskloopError, QueueUnavailable
+from maskloop.dispatch.queues import QueueName
+from maskloop.errors import LabelStudioError, MaskloopError
 from maskloop.labelstudio.api import LabelStudioApi, Refused
 from maskloop.labelstudio.batch import settle_failure
 from maskloop.labelstudio.failures import failed_prefix
@@ -18,8 +19,7 @@ PAUSE = 1.0
 """Seconds between looks for something to deliver."""
 LONGEST_PAUSE = 60.0
 LOOK_AT = 8
-"""Waiting tasks whose jobs are looked at each time: a job whose worker died twice tells nobody."""
-GLANCE = 0.001
+"""Waiting tasks of each project whose jobs are looked at each time: a job whose worker died twice tells nobody."""
 GONE = (404, 410)
 
 log = logging.getLogger("maskloop.courier")
@@ -71,13 +71,7 @@ class Courier:
         """Looks after the tasks that wait longest; returns how many of them were lost, and are failed now."""
         lost = 0
         for entry in self._ledger.oldest_waiting(LOOK_AT):
-            try:
-                self._dispatcher.wait(entry.ticket, timeout=GLANCE)
-            except TimeoutError:
-                continue
-            except QueueUnavailable:
-                raise
-            except MaskloopError as error:
+            if error := self._dispatcher.lost(entry.id, QueueName.BATCH):
                 lost += 1
                 payload = {"task": {"id": entry.task}, "version": entry.version, "label_config": ""}
                 settle_failure(self._ledger, entry.id, entry.project, payload, error)

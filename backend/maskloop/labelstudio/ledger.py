@@ -10,7 +10,9 @@ A request that waits holds a lease until its deadline: a courier leaves the task
 lease ends by itself. Label Studio needs a while to store an answer, and whoever asks again meanwhile might make it
 store two. Such a task is reserved for a courier, who looks into Label Studio first; without couriers, it is refused.
 
-Scores of the sorted sets and all times are seconds since the epoch, on the callers' clocks.
+Each project has two sorted sets of entries, ``waiting`` by the time at which they were last asked for, and ``due``, the
+ready ones, by the time from which a courier may take them. Scores and all times are seconds since the epoch, on the
+callers' clocks.
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ import json
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from redis import Redis
 
-from maskloop.dispatch.jobs import Ticket
-from maskloop.dispatch.queues import QueueName, reaching_redis
+from maskloop.dispatch.queues import reaching_redis
 
 Json = dict[str, Any]
 PREFIX = "maskloop:batch:"
+PROJECTS = f"{PREFIX}projects"
 MARGIN = 1.0
 """Seconds after a lease until couriers may take the task."""
 SETTLE = 2.0
@@ -37,7 +39,10 @@ SETTLE_EACH = 0.1
 """Seconds that Label Studio may need to store an answer, and for each prediction in it."""
 GRASP = 120.0
 """Seconds after which another courier takes over a delivery."""
+SUBMITTING = 10.0
+"""Seconds that a request may take from asking for a prediction to submitting the job that makes it."""
 KEEP_READY = 7 * 24 * 3600
+"""Seconds that a prediction is kept for delivery, and an entry without one for its job to end."""
 RECENT = 20
 """Failures that are kept to be looked at."""
 KEEP_TROUBLE = 150
@@ -52,7 +57,6 @@ local now, lease, margin = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7
 local keep, delivers, replaces = ARGV[8], ARGV[9] == '1', ARGV[9] == '1' and ARGV[10] == '1'
 local state, failed, settled, reserved = unpack(redis.call('HMGET', entry, 'state', 'failed', 'settled', 'reserved'))
 local storing = now < tonumber(settled or '0')
-local function count(what, by) redis.call('HINCRBY', stats, what, by) end
 
 if state == 'delivering' or (reserved and storing) then return 'elsewhere' end
 if reserved then redis.call('HDEL', entry, 'reserved') end
@@ -69,8 +73,7 @@ if state == 'answered' or state == 'delivered' then
   elseif storing and (state == 'delivered' or not delivers) then
     return 'elsewhere'
   else
-    count(state, -1)
-    count('ready', 1)
+    redis.call('HINCRBY', stats, state, -1)
     state = 'ready'
     redis.call('HSET', entry, 'state', state)
     if later then
@@ -89,20 +92,16 @@ if replaces then
   end
   verdict = 'later'
 end
-redis.call('EXPIRE', entry, keep)
 lease = math.max(lease, tonumber(redis.call('HGET', entry, 'lease') or '0'))
 if verdict == 'waiting' then redis.call('HSET', entry, 'lease', lease) end
+redis.call('EXPIRE', entry, keep)
 if state == 'ready' then
   redis.call('ZADD', due, lease + margin, id)
   return 'ready'
 end
-if not state then
-  redis.call('HSET', entry, 'state', 'waiting', 'project', project, 'task', task, 'version', version)
-  redis.call('EXPIRE', entry, keep)
-  redis.call('ZADD', waiting, now, id)
-  redis.call('SADD', projects, project)
-  count('waiting', 1)
-end
+redis.call('HSET', entry, 'state', 'waiting', 'project', project, 'task', task, 'version', version)
+redis.call('ZADD', waiting, now, id)
+redis.call('SADD', projects, project)
 return verdict
 """
 FINISH = """
@@ -114,8 +113,6 @@ local from = reserved and settled or lease or '0'
 redis.call('HSET', entry, 'state', 'ready', 'result', result, 'failed', failed)
 redis.call('ZREM', waiting, id)
 redis.call('ZADD', due, math.max(now, from + margin), id)
-redis.call('HINCRBY', stats, 'waiting', -1)
-redis.call('HINCRBY', stats, 'ready', 1)
 if failed == '1' then redis.call('HINCRBY', stats, 'failed', 1) end
 return 1
 """
@@ -125,15 +122,21 @@ local state, reserved = unpack(redis.call('HMGET', entry, 'state', 'reserved'))
 if state ~= 'ready' or reserved then return false end
 redis.call('HSET', entry, 'state', 'answered', 'settled', ARGV[2])
 redis.call('ZREM', due, ARGV[1])
-redis.call('HINCRBY', stats, 'ready', -1)
 redis.call('HINCRBY', stats, 'answered', 1)
 redis.call('EXPIRE', entry, ARGV[3])
 return redis.call('HGET', entry, 'result')
 """
 TAKE = """
-local due, prefix, now, grasp = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local projects, prefix, now, grasp = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 while true do
-  local id = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 1)[1]
+  local due, id, since
+  for _, project in ipairs(redis.call('SMEMBERS', projects)) do
+    local key = prefix .. 'due:' .. project
+    local first = redis.call('ZRANGEBYSCORE', key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)
+    if first[1] and (not id or tonumber(first[2]) < since) then
+      due, id, since = key, first[1], tonumber(first[2])
+    end
+  end
   if not id then return false end
   local entry = prefix .. 'entry:' .. id
   local state = redis.call('HGET', entry, 'state')
@@ -148,16 +151,13 @@ end
 CLOSE = """
 local entry, due, waiting, stats = unpack(KEYS)
 local id, outcome, at, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local state = redis.call('HGET', entry, 'state')
 if outcome == 'postponed' then
-  if state == 'delivering' then
+  if redis.call('HGET', entry, 'state') == 'delivering' then
     redis.call('HSET', entry, 'state', 'ready')
     redis.call('ZADD', due, at, id)
   end
   return
 end
-local counted = state == 'delivering' and 'ready' or state
-if counted == 'ready' or counted == 'waiting' then redis.call('HINCRBY', stats, counted, -1) end
 redis.call('ZREM', due, id)
 redis.call('ZREM', waiting, id)
 if outcome == 'dropped' then
@@ -198,13 +198,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A task whose prediction is being made, by the job that ``ticket`` stands for."""
+    """A task whose prediction is being made."""
 
     id: str
     project: int
     task: int
     version: str
-    ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,14 +242,10 @@ class Ledger:
         with reaching_redis():
             flags = [int(delivers), int(replaces)]
             verdict: bytes = self._enlist(
-                keys=[*self._keys(entry, project), f"{PREFIX}projects"],
+                keys=[*self._keys(entry, project), PROJECTS],
                 args=[entry, project, task, version, time.time(), lease, MARGIN, KEEP_READY, *flags],
             )
         return Verdict(verdict.decode())
-
-    def remember_ticket(self, entry: str, ticket: Ticket) -> None:
-        with reaching_redis():
-            self._redis.hset(f"{PREFIX}entry:{entry}", "ticket", json.dumps(asdict(ticket)))
 
     def finish(self, entry: str, project: int, prediction: Json, *, failed: bool = False) -> bool:
         """Makes a waiting task's prediction ready. False if it was: the second time changes nothing."""
@@ -275,7 +270,7 @@ class Ledger:
     def take(self) -> Delivery | None:
         """One prediction that is due for delivery, if there is any. Given to another courier after ``GRASP``."""
         with reaching_redis():
-            taken = self._take(keys=[f"{PREFIX}due"], args=[PREFIX, time.time(), GRASP])
+            taken = self._take(keys=[PROJECTS], args=[PREFIX, time.time(), GRASP])
         if not taken:
             return None
         entry, project, task, version, failed, packed = taken
@@ -300,38 +295,40 @@ class Ledger:
 
     def count_waiting(self) -> int:
         """Tasks of all projects whose predictions are being made."""
-        with reaching_redis():
-            count: Any = self._redis.zcard(f"{PREFIX}waiting")
-        return int(count)
+        return sum(tally.waiting for tally in self.tallies().values())
 
     def oldest_waiting(self, count: int) -> Iterator[Waiting]:
-        """Up to ``count`` tasks, those first whose jobs were submitted longest ago."""
+        """Up to ``count`` tasks of each project, those first that were asked for longest ago; all of them have a job,
+        or never get one."""
         with reaching_redis():
-            names: Any = self._redis.zrange(f"{PREFIX}waiting", 0, count - 1)
-            for name in names:
-                fields: Any = self._redis.hmget(
-                    PREFIX + "entry:" + name.decode(), "project", "task", "version", "ticket"
-                )
-                project, task, version, ticket = fields
-                if project is None:
-                    self._redis.zrem(f"{PREFIX}waiting", name)
-                elif ticket is not None:
-                    known = json.loads(ticket)
-                    known["queue"] = QueueName(known["queue"])
-                    yield Waiting(name.decode(), int(project), int(task), version.decode(), Ticket(**known))
+            for project in self._projects():
+                waiting = f"{PREFIX}waiting:{project}"
+                names: Any = self._redis.zrangebyscore(waiting, "-inf", time.time() - SUBMITTING, 0, count)
+                for name in names:
+                    fields: Any = self._redis.hmget(f"{PREFIX}entry:{name.decode()}", "task", "version")
+                    task, version = fields
+                    if task is None:
+                        self._redis.zrem(waiting, name)
+                    else:
+                        yield Waiting(name.decode(), project, int(task), version.decode())
 
     def tallies(self) -> dict[int, Tally]:
         """By project."""
-        with reaching_redis():
-            projects = sorted(int(project) for project in self._redis.smembers(f"{PREFIX}projects"))
-            with self._redis.pipeline(transaction=False) as pipe:
-                for project in projects:
-                    pipe.hgetall(f"{PREFIX}stats:{project}")
-                rows = pipe.execute()
+        kept = time.time() - KEEP_READY
+        with reaching_redis(), self._redis.pipeline(transaction=False) as pipe:
+            projects = self._projects()
+            for project in projects:
+                pipe.zcount(f"{PREFIX}waiting:{project}", kept, "+inf")
+                pipe.zcount(f"{PREFIX}due:{project}", kept, "+inf")
+                pipe.hmget(f"{PREFIX}stats:{project}", "answered", "delivered", "failed")
+            told = iter(pipe.execute())
         return {
-            project: Tally(**{name.decode(): int(value) for name, value in row.items()})
-            for project, row in zip(projects, rows, strict=True)
+            project: Tally(waiting, ready, *(int(count or 0) for count in counts))
+            for project, waiting, ready, counts in zip(projects, told, told, told, strict=True)
         }
+
+    def _projects(self) -> list[int]:
+        return sorted(int(project) for project in self._redis.smembers(PROJECTS))
 
     def note_failure(self, project: int, task: int | None, reason: str) -> None:
         note = {"project": project, "task": task, "reason": reason, "at": round(time.time())}
@@ -365,7 +362,7 @@ class Ledger:
 
     @staticmethod
     def _keys(entry: str, project: int) -> list[str]:
-        return [f"{PREFIX}entry:{entry}", f"{PREFIX}due", f"{PREFIX}waiting", f"{PREFIX}stats:{project}"]
+        return [f"{PREFIX}entry:{entry}", *(f"{PREFIX}{name}:{project}" for name in ("due", "waiting", "stats"))]
 
 
 def pack(prediction: Json) -> bytes:
