@@ -9,11 +9,12 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from maskloop.learning import database
 from maskloop.learning.store import FeedbackStore
@@ -87,3 +88,23 @@ def store(url: str, tmp_path: Path) -> FeedbackStore:
 def sqlite_store(tmp_path: Path) -> FeedbackStore:
     """Where the database makes no difference."""
     return FeedbackStore.open(tmp_path)
+
+
+@pytest.fixture
+def scans() -> Callable[[Engine], AbstractContextManager[list[str]]]:
+    """What an SQLite database reads from end to end, while the context lasts: lines of its query plans."""
+
+    @contextmanager
+    def watch(engine: Engine) -> Iterator[list[str]]:
+        found: list[str] = []
+
+        def explain(_: object, cursor: Any, statement: str, parameters: Any, *_more: object) -> None:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                found.extend(step for *_, step in plan if step.startswith("SCAN"))
+
+        event.listen(engine, "before_cursor_execute", explain)
+        yield found
+        event.remove(engine, "before_cursor_execute", explain)
+
+    return watch

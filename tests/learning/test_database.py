@@ -2,13 +2,15 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from maskloop.learning import database
@@ -67,22 +69,46 @@ def test_a_database_that_is_down_is_said_to_be(tmp_path: Path) -> None:
         store.tasks_to_review(1)
 
 
-def test_what_was_reviewed_before_an_update_can_still_be_learned_from(url: str, tmp_path: Path) -> None:
+EVENT = (
+    "INSERT INTO events (id, identity, source, action, received_at, payload, reason) "
+    "VALUES (1, 'x', 'label-studio', 'ANNOTATION_CREATED', '2026-11-21 08:00:00', '', '')"
+)
+ANNOTATION = (
+    "INSERT INTO annotations (id, task_id, event_id, identity, updated_at, received_at, result, skipped, converted, "
+    "deleted) VALUES (1, 5, 1, 'x', '2026-11-21 08:00:00', '2026-11-21 08:00:00', :result, false, false, false)"
+)
+VERDICTS = (
+    "INSERT INTO region_verdicts (task_id, annotation_id, region_id, verdict, at, problem) "
+    "VALUES (5, 1, 'a', 'added', '2026-11-21 08:00:00', ''), (5, 1, 'b', 'added', '2026-11-21 08:00:00', '')"
+)
+RESULT = json.dumps([{"id": "a", "type": "polygonlabels"}, {"id": "b", "type": "rectanglelabels"}])
+
+
+@pytest.fixture
+def of_before(url: str) -> Engine:
+    """A database with a review, as the first version made it."""
     engine = connect(url)
     migrate(engine, "0001")
-    result = json.dumps([{"id": "a", "type": "polygonlabels"}, {"id": "b", "type": "rectanglelabels"}])
     with writing(engine) as session:
-        for statement in (
-            "INSERT INTO events (id, identity, source, action, received_at, payload, reason) "
-            "VALUES (1, 'x', 'label-studio', 'ANNOTATION_CREATED', '2026-11-21 08:00:00', '', '')",
-            "INSERT INTO annotations (id, event_id, identity, updated_at, received_at, result, skipped, converted, "
-            "deleted) VALUES (1, 1, 'x', '2026-11-21 08:00:00', '2026-11-21 08:00:00', :result, false, false, false)",
-            "INSERT INTO region_verdicts (task_id, annotation_id, region_id, verdict, at, problem) "
-            "VALUES (5, 1, 'a', 'added', '2026-11-21 08:00:00', ''), (5, 1, 'b', 'added', '2026-11-21 08:00:00', '')",
-        ):
-            session.execute(text(statement), {"result": result} if ":result" in statement else {})
-    migrate(engine)
-    with reading(engine) as session:
+        session.execute(text(EVENT))
+        session.execute(text(ANNOTATION), {"result": RESULT})
+        session.execute(text(VERDICTS))
+    return engine
+
+
+def test_what_was_reviewed_before_an_update_can_still_be_learned_from(of_before: Engine) -> None:
+    migrate(of_before)
+    with reading(of_before) as session:
         assert {row.region_id: row.outline for row in session.scalars(select(RegionVerdict))} == {"a": True, "b": False}
         annotation = session.scalars(select(Annotation)).one()
     assert annotation.heard_at == annotation.received_at
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_an_update_does_not_read_all_verdicts_for_each_annotation(
+    of_before: Engine, scans: Callable[[Engine], AbstractContextManager[list[str]]]
+) -> None:
+    with scans(of_before) as found:
+        migrate(of_before)
+    assert "SCAN annotations" in found
+    assert "SCAN region_verdicts" not in found

@@ -1,11 +1,14 @@
 """What a project's reviews say: masks to learn from, and how far its scores can be trusted."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine
 
 from maskloop.errors import BadRequest
 from maskloop.geometry.label_studio_rle import encode
@@ -55,6 +58,22 @@ def annotate(store: FeedbackStore, task: int, *regions: Json, id: int | None = N
 
 def load(_reference: str) -> np.ndarray:
     return np.zeros((30, 40, 3), np.uint8)
+
+
+def test_other_projects_verdicts_are_not_read(
+    sqlite_store: FeedbackStore, scans: Callable[[Engine], AbstractContextManager[list[str]]]
+) -> None:
+    for task in range(1, 4):
+        annotate(sqlite_store, task, brush("a", 3), brush("b", 20))
+    with sqlite_store.session() as session:
+        engine = session.get_bind().engine
+    with scans(engine) as found:
+        assert len(from_reviews(sqlite_store, 7, load)[0]) == 3
+        assert sum(count_reviewed(sqlite_store, 7).values()) == 6
+        assert sum(count_reviewed(sqlite_store, 7, NOW).values()) == 6
+        assert count_labels(sqlite_store, 7) == {"Dog": 6}
+    assert "SCAN region_verdicts" not in found
+    assert "SCAN annotations" not in found
 
 
 def test_approved_masks_come_back_with_their_image(store: FeedbackStore) -> None:

@@ -15,14 +15,23 @@ from maskloop.learning.tables import Annotation, Decision, RegionVerdict, Task, 
 AT_ONCE = 100
 """Annotations in memory: some are large."""
 USABLE: tuple[ColumnElement[bool], ...] = (RegionVerdict.verdict != Verdict.REJECTED, RegionVerdict.problem == "")
+JUDGED = (RegionVerdict.task_id == Annotation.task_id) & (RegionVerdict.annotation_id == Annotation.id)
+"""The index of verdicts begins with the task."""
 
 
 def approved(session: Session, project_id: int) -> Iterator[tuple[Task, Annotation, set[str]]]:
     """Tasks by number, with the ids of their annotation's regions that have no problem."""
     query = select(Task, Annotation).join(Annotation, Annotation.task_id == Task.id).where(*_standing(project_id))
-    for task, annotation in session.execute(query.order_by(Task.id), execution_options={"yield_per": AT_ONCE}):
-        usable = select(RegionVerdict.region_id).where(RegionVerdict.annotation_id == annotation.id, *USABLE)
-        yield task, annotation, set(session.scalars(usable))
+    found = session.execute(query.order_by(Task.id), execution_options={"yield_per": AT_ONCE})
+    for some in found.partitions():
+        columns = select(RegionVerdict.annotation_id, RegionVerdict.region_id)
+        usable = defaultdict(set)
+        for annotation_id, region_id in session.execute(
+            columns.where(RegionVerdict.task_id.in_([task.id for task, _ in some]), *USABLE)
+        ):
+            usable[annotation_id].add(region_id)
+        for task, annotation in some:
+            yield task, annotation, usable[annotation.id]
 
 
 def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None = None) -> dict[int, int]:
@@ -30,8 +39,8 @@ def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None
     query = (
         select(Task.id, func.count())
         .join(Annotation, Annotation.task_id == Task.id)
-        .join(RegionVerdict, RegionVerdict.annotation_id == Annotation.id)
-        .where(*_standing(project_id), *USABLE, RegionVerdict.outline)
+        .join(RegionVerdict, JUDGED)
+        .where(*_standing(project_id, since), *USABLE, RegionVerdict.outline)
         .group_by(Task.id)
     )
     if since is not None:
@@ -48,7 +57,7 @@ def count_labels(store: FeedbackStore, project_id: int) -> Counter[str]:
     columns = RegionVerdict.annotation_id, RegionVerdict.outline, RegionVerdict.label
     query = (
         select(*columns, func.count())
-        .join(Annotation, Annotation.id == RegionVerdict.annotation_id)
+        .join(Annotation, JUDGED)
         .join(Task, Task.id == Annotation.task_id)
         .where(*_standing(project_id), *USABLE, RegionVerdict.label.is_not(None))
         .group_by(*columns)
@@ -69,14 +78,17 @@ def last_heard(store: FeedbackStore, project_id: int) -> datetime | None:
         return session.scalar(select(func.max(Annotation.received_at)).where(Annotation.project_id == project_id))
 
 
-def _standing(project_id: int) -> list[ColumnElement[bool]]:
-    """Which annotations those are, and their tasks."""
+def _standing(project_id: int, since: datetime | None = None) -> list[ColumnElement[bool]]:
+    """Which annotations those are, and their tasks; of all tasks, or of those that got any annotation since."""
+    own = Annotation.project_id == project_id
+    if since is not None:
+        own = Annotation.task_id.in_(select(Annotation.task_id).where(own, Annotation.received_at > since))
     rank = func.row_number().over(
         partition_by=Annotation.task_id, order_by=(Annotation.updated_at.desc(), Annotation.id.desc())
     )
     newest = (
         select(Annotation.id, rank.label("rank"))
-        .where(Annotation.project_id == project_id, ~Annotation.deleted, ~Annotation.skipped, ~Annotation.converted)
+        .where(own, ~Annotation.deleted, ~Annotation.skipped, ~Annotation.converted)
         .subquery()
     )
     reviews = ranked_reviews()

@@ -17,18 +17,21 @@ def upgrade() -> None:
         "annotations", sa.Column("heard_at", sa.DateTime(timezone=True), nullable=False, server_default=epoch)
     )
     op.add_column("region_verdicts", sa.Column("outline", sa.Boolean, nullable=False, server_default=no))
-    annotations = sa.table("annotations", sa.column("id"), sa.column("result", sa.JSON), *map(sa.column, MOMENTS))
-    verdicts = sa.table("region_verdicts", *map(sa.column, ("annotation_id", "region_id", "outline")))
+    columns = "id", "task_id", "received_at", "heard_at"
+    annotations = sa.table("annotations", sa.column("result", sa.JSON), *map(sa.column, columns))
+    verdicts = sa.table("region_verdicts", *map(sa.column, ("task_id", "annotation_id", "region_id", "outline")))
     connection = op.get_bind()
     connection.execute(annotations.update().values(heard_at=annotations.c.received_at))
-    for number, result in connection.execute(sa.select(annotations.c.id, annotations.c.result)).all():
+    query = sa.select(annotations.c.id, annotations.c.task_id, annotations.c.result)
+    for number, task, result in connection.execute(query, execution_options={"yield_per": ANNOTATIONS}):
         outlines = [region["id"] for region in result if is_outline(region)]
-        own = verdicts.c.annotation_id == number
+        own = (verdicts.c.task_id == task) & (verdicts.c.annotation_id == number)
         for start in range(0, len(outlines), AT_ONCE):
             found = own & verdicts.c.region_id.in_(outlines[start : start + AT_ONCE])
             connection.execute(verdicts.update().where(found).values(outline=sa.true()))
 
 
-MOMENTS = "received_at", "heard_at"
+ANNOTATIONS = 100
+"""In memory: some are large."""
 AT_ONCE = 500
 """Regions in one statement: databases bound its parameters."""
