@@ -14,6 +14,7 @@ from maskloop.learning.classifiers import Classifiers, of_project
 from maskloop.learning.dataset import ReviewedPhoto, from_coco, ground_truth
 from maskloop.learning.examples import classify_with, from_reviews, learn, newest
 from maskloop.learning.naming import Namer
+from maskloop.learning.orders import RETRY
 from maskloop.learning.store import FeedbackStore
 from maskloop.sam.values import LOOKS_LENGTH
 
@@ -184,6 +185,34 @@ class TestJob:
         assert classifiers.get(of_project(7)).examples == 12
         annotate(store, 8, *(brush(f"f{left}", left, "Fox") for left in (28, 29, 30)))
         assert namer({"project": 7})["classes"] == ["Cat", "Dog", "Fox"]
+
+    @pytest.mark.parametrize("readable", [0, 7])
+    def test_what_can_not_be_read_is_not_tried_after_each_review(
+        self, store: FeedbackStore, classifiers: Classifiers, readable: int
+    ) -> None:
+        """Of ten photos; neither if there are classes without the others, nor if there are none."""
+        tried: list[str] = []
+
+        def partly(reference: str) -> np.ndarray:
+            tried.append(reference)
+            if int(Path(reference).stem) > readable:
+                raise ImageUnavailable("It is gone.")
+            return load(reference)
+
+        namer = Namer(store, classifiers, partly, describe)
+        for task in range(1, 11):
+            annotate(store, task, brush("a", task, "Cat") if task % 2 else brush("b", 14 + task, "Dog"))
+        namer({"project": 7})
+        assert (classifiers.find(of_project(7)) is not None) == bool(readable)
+        assert len(tried) == 10
+        annotate(store, 11, brush("c", 3, "Cat"))
+        namer({"project": 7})
+        assert len(tried) == 10
+        last = classifiers.last_attempt(of_project(7))
+        assert last is not None
+        classifiers.note(of_project(7), last.model_copy(update={"at": last.at - 2 * RETRY}))
+        namer({"project": 7})
+        assert len(tried) == 21
 
     def test_nothing_is_read_before_it_is_due(
         self, store: FeedbackStore, namer: Namer, monkeypatch: pytest.MonkeyPatch

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import track
 
 from maskloop.cli.options import load_to_write
+from maskloop.learning.classes import MOST
 from maskloop.learning.dataset import from_coco
-from maskloop.learning.examples import MOST, learn, newest
+from maskloop.learning.examples import learn, newest
 from maskloop.learning.recognition import Recognition
 
 Images = Annotated[Path, typer.Option(help="Folder of the photos.")]

@@ -22,6 +22,8 @@ from maskloop.sam.values import LOOKS_LENGTH, LOOKS_PARTS
 Matrix = NDArray[np.float64]
 FEWEST = 3
 """Examples of a class, below which it isn't learned."""
+MOST = 50
+"""Examples of a class, the newest, from which it is learned: more take time and tell little."""
 STRENGTHS = (1.0, 10.0, 100.0)
 TEMPERATURES = np.geomspace(0.3, 5.0, 15)
 FOLDS = 5

@@ -1,23 +1,39 @@
 """Classifiers on disk, beside the model's versions: they need the encoder alone, which all versions share.
 
 models/classes/NAME.npz     see ``Classes.to_bytes``
+models/classes/NAME.json    when they were learned last, or that was tried: see ``Attempt``
 """
 
 from __future__ import annotations
 
 import os
 import re
+from datetime import datetime
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from maskloop.errors import BadRequest
 from maskloop.learning.classes import Classes
-from maskloop.learning.registry import NAME
+from maskloop.learning.registry import NAME, read, write
 from maskloop.learning.spool import sync_directory
 
 
 def of_project(project: int) -> str:
     """What a project's own classifier is called."""
     return f"project-{project}"
+
+
+class Attempt(BaseModel):
+    """That classes were learned, or couldn't be. examples: how many there were of each, readable or not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    examples: dict[str, int]
+
+
+ATTEMPT = TypeAdapter(Attempt)
 
 
 class Classifiers:
@@ -62,6 +78,18 @@ class Classifiers:
             os.fsync(file.fileno())
         part.rename(path)
         sync_directory(self._directory)
+
+    def last_attempt(self, name: str) -> Attempt | None:
+        """None if there was none. Raises WeightsError if its file is damaged."""
+        try:
+            return read(self.path(name).with_suffix(".json"), ATTEMPT)
+        except FileNotFoundError:
+            return None
+
+    def note(self, name: str, attempt: Attempt) -> None:
+        path = self.path(name).with_suffix(".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, attempt.model_dump_json())
 
     def path(self, name: str) -> Path:
         """Where the classifier of a name is kept. Raises BadRequest if none can be called so."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.learning import classes, regions, reviews
-from maskloop.learning.classes import Classes
+from maskloop.learning.classes import MOST, Classes
 from maskloop.learning.dataset import ReviewedPhoto
 from maskloop.learning.store import FeedbackStore
 from maskloop.sam.values import Image
@@ -22,8 +22,6 @@ Describe = Callable[[Image, Sequence[Mask]], NDArray[np.float32]]
 """``sam.appearance.Describer`` is one."""
 Classify = Callable[[Image, Sequence[Mask]], Sequence[str | None]]
 """The class of each mask of an image, None if unsure."""
-MOST = 50
-"""Examples of a class, the newest, from which it is learned: more take time and tell little."""
 
 log = logging.getLogger(__name__)
 

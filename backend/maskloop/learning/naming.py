@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from maskloop.errors import BadRequest
-from maskloop.learning.approved import count_labels
-from maskloop.learning.classes import FEWEST, Classes
-from maskloop.learning.classifiers import Classifiers, of_project
-from maskloop.learning.examples import MOST, Describe, from_reviews, learn, newest
+from maskloop.learning.classifiers import Attempt, Classifiers, of_project
+from maskloop.learning.examples import Describe, from_reviews, learn, newest
+from maskloop.learning.orders import classes_due
 from maskloop.learning.store import FeedbackStore
 from maskloop.sam.values import Image
-
-GROWTH = 1.2
-"""Learned again when there are so many times as many examples, or another class."""
 
 log = logging.getLogger(__name__)
 
@@ -30,24 +27,18 @@ class Namer:
         self._load, self._describe = load, describe
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Gives the ``classes`` that were learned, none if nothing was due."""
+        """Gives the ``classes`` that were learned, none if nothing was due, or too little could be read."""
         project = int(payload["project"])
-        if not is_due(count_labels(self._store, project), self._classifiers.find(of_project(project))):
+        examples = classes_due(self._store, self._classifiers, project)
+        if not examples:
             return {"classes": []}
-        photos = newest(from_reviews(self._store, project, self._load))
         try:
-            found = learn(photos, self._describe)
+            found = learn(newest(from_reviews(self._store, project, self._load)), self._describe)
+            self._classifiers.put(of_project(project), found)
         except BadRequest as error:
             log.info("project=%d classes: %s", project, error)
             return {"classes": []}
-        self._classifiers.put(of_project(project), found)
+        finally:
+            self._classifiers.note(of_project(project), Attempt(at=datetime.now(UTC), examples=examples))
         log.info("project=%d classes: %s, %.0f %% right", project, ", ".join(found.names), 100 * found.right)
         return {"classes": list(found.names)}
-
-
-def is_due(examples: Mapping[str, int], known: Classes | None) -> bool:
-    """Whether there are enough of some classes to learn them, and enough of it is new."""
-    learnable = {label: min(count, MOST) for label, count in examples.items() if count >= FEWEST}
-    if len(learnable) < 2:
-        return False
-    return known is None or set(known.names) != set(learnable) or sum(learnable.values()) >= GROWTH * known.examples

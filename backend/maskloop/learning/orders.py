@@ -1,4 +1,5 @@
-"""Who asks for training: Start Training, enough new reviews, a schedule. One job for a project at a time.
+"""Who asks for training: Start Training, enough new reviews, a schedule; and when classes are learned. One job for a
+project at a time.
 
 Knows no network: servers order, workers train.
 """
@@ -6,6 +7,7 @@ Knows no network: servers order, workers train.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 from pydantic import BaseModel, ConfigDict
@@ -13,7 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Ticket
 from maskloop.dispatch.queues import QueueName
-from maskloop.learning.approved import count_reviewed
+from maskloop.learning.approved import count_labels, count_reviewed
+from maskloop.learning.classes import FEWEST, MOST
+from maskloop.learning.classifiers import Classifiers, of_project
 from maskloop.learning.registry import Registry
 from maskloop.learning.store import FeedbackStore
 
@@ -21,6 +25,10 @@ KIND = "train"
 """Of the job."""
 CLASSES = "classes"
 """Of the job that learns a project's classes, which takes seconds: batch workers do it before what waits there."""
+GROWTH = 1.2
+"""Classes are learned again when there are so many times as many examples, or another class."""
+RETRY = timedelta(hours=1)
+"""After which that is tried again if so many times as many are there as could be read."""
 
 
 class Order(BaseModel):
@@ -50,6 +58,23 @@ def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -
     return sum(count_reviewed(store, project, last).values()) >= every
 
 
+def classes_due(store: FeedbackStore, classifiers: Classifiers, project: int) -> dict[str, int]:
+    """How many examples there are of each class, if a project's are to be learned now; otherwise nothing.
+
+    Raises FeedbackUnavailable, BadRequest or WeightsError if what was learned is damaged.
+    """
+    examples = {label: min(count, MOST) for label, count in count_labels(store, project).items() if count >= FEWEST}
+    last, known = classifiers.last_attempt(of_project(project)), classifiers.find(of_project(project))
+    if len(examples) < 2:
+        return {}
+    if last is None or last.examples.keys() != examples.keys():
+        return examples
+    had, read = sum(last.examples.values()), known.examples if known else 0
+    grown = sum(examples.values()) >= GROWTH * had
+    missed = had >= GROWTH * read and datetime.now(UTC) - last.at > RETRY
+    return examples if grown or missed else {}
+
+
 def submit(dispatcher: Dispatcher, order: Order) -> Ticket:
     """Have a project trained; if its training waits or runs already, that is the one. Raises QueueUnavailable."""
     return dispatcher.submit(
@@ -63,7 +88,7 @@ def submit(dispatcher: Dispatcher, order: Order) -> Ticket:
 
 
 def submit_classes(dispatcher: Dispatcher, project: int) -> Ticket:
-    """Have a project's classes learned, if that is due. Raises QueueUnavailable or QueueFull."""
+    """Have a project's classes learned. Raises QueueUnavailable or QueueFull."""
     return dispatcher.submit(
         CLASSES,
         {"project": project},
