@@ -10,7 +10,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import QueueUnavailable
-from maskloop.learning.orders import Follower, Order, order_all, submit
+from maskloop.learning.orders import REST, Follower, Order, order_all, submit
 from maskloop.learning.registry import Registry
 from maskloop.learning.store import FeedbackStore
 
@@ -49,7 +49,7 @@ def test_projects_with_new_reviews_are_followed_whoever_brought_them_in(sqlite_s
     steps = [lambda project: done.append(("fit", project)), lambda project: done.append(("train", project))]
     review(sqlite_store, 3)
     sqlite_store.process_pending()
-    follower = Follower(sqlite_store, steps)
+    follower = Follower(sqlite_store, steps, clock=lambda: 0.0)
     follower.round()
     assert sorted(done) == [("fit", 3), ("train", 3)]
     review(sqlite_store, 4)
@@ -74,7 +74,7 @@ def test_what_fails_for_a_project_is_done_again_and_does_not_hold_up_the_rest(
 
     review(sqlite_store, 3)
     review(sqlite_store, 4)
-    follower = Follower(sqlite_store, [submit])
+    follower = Follower(sqlite_store, [submit], clock=lambda: 0.0)
     for _ in range(2):
         with pytest.raises(ExceptionGroup) as raised:
             follower.round()
@@ -84,6 +84,31 @@ def test_what_fails_for_a_project_is_done_again_and_does_not_hold_up_the_rest(
     follower.round()
     follower.round()
     assert done == [4, 3]
+
+
+def test_a_large_project_is_looked_at_less_often_than_a_small_one(sqlite_store: FeedbackStore) -> None:
+    done: list[int] = []
+    now = 0.0
+
+    def look(project: int) -> None:
+        nonlocal now
+        done.append(project)
+        if project == 3:
+            now += 1.0
+            raise QueueUnavailable("No worker.")
+
+    follower = Follower(sqlite_store, [look], clock=lambda: now)
+    review(sqlite_store, 3)
+    with pytest.raises(QueueUnavailable):
+        follower.round()
+    review(sqlite_store, 4)
+    with pytest.raises(QueueUnavailable):
+        follower.round()
+    assert done == [3, 4]
+    now = REST
+    with pytest.raises(QueueUnavailable):
+        follower.round()
+    assert done == [3, 4, 3]
 
 
 def test_a_schedule_orders_every_project_with_something_to_learn(

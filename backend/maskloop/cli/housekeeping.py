@@ -19,7 +19,8 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import connect
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
 from maskloop.learning.acceptance import follow_verdicts
-from maskloop.learning.orders import Follower, Order, is_due, order_all, submit, submit_classes
+from maskloop.learning.classifiers import classifiers_of
+from maskloop.learning.orders import Follower, Order, classes_due, is_due, order_all, submit, submit_classes
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import registry_of, version_of
 from maskloop.settings import Settings
@@ -37,17 +38,21 @@ def keep_house(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     store, dispatcher = open_store(settings), Dispatcher(connect(redis_url(settings)), {})
-    registry = registry_of(settings)
+    registry, classifiers = registry_of(settings), classifiers_of(settings)
 
     def refit(project: int) -> None:
         served = registry.in_service(project)
         follow_verdicts(store, registry, served, version_of(served), project)
 
+    def name(project: int) -> None:
+        if classes_due(store, classifiers, project):
+            submit_classes(dispatcher, project)
+
     def train(project: int) -> None:
         if settings.train_every and is_due(store, registry, project, settings.train_every):
             submit(dispatcher, Order(project=project))
 
-    follower = Follower(store, [refit, partial(submit_classes, dispatcher), train])
+    follower = Follower(store, [refit, name, train])
     tasks: list[Task] = [partial(repeat, follower.round, lambda: FEEDBACK_PAUSE)]
     if settings.train_schedule:
         left = times(settings.train_schedule, local_time)

@@ -17,11 +17,17 @@ from maskloop.errors import BadRequest
 from maskloop.learning.classes import Classes
 from maskloop.learning.registry import NAME, read, write
 from maskloop.learning.spool import sync_directory
+from maskloop.settings import Settings
 
 
 def of_project(project: int) -> str:
     """What a project's own classifier is called."""
     return f"project-{project}"
+
+
+def classifiers_of(settings: Settings) -> Classifiers:
+    """Those that the settings name."""
+    return Classifiers(settings.data_dir / "models")
 
 
 class Attempt(BaseModel):

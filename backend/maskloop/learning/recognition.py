@@ -13,7 +13,7 @@ from maskloop.cache import image_identity, joint_identity
 from maskloop.engines.runtime import available_threads
 from maskloop.engines.torch_engine import torch_threads
 from maskloop.inference.opening import open_store
-from maskloop.learning.classifiers import Classifiers, of_project
+from maskloop.learning.classifiers import classifiers_of, of_project
 from maskloop.learning.examples import Classify, Mask, classify_with
 from maskloop.sam.appearance import Describer, Looks
 from maskloop.sam.network import load_model
@@ -31,7 +31,7 @@ class Recognition:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._turn = threading.Lock()
-        self.classifiers = Classifiers(settings.data_dir / "models")
+        self.classifiers = classifiers_of(settings)
         self._store = open_store("looks", MEMORY, min(SHARED, settings.shared_cache_bytes), settings)
 
     def of_project(self, project: int | None) -> Classify | None:
