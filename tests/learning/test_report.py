@@ -1,12 +1,15 @@
 """The report tells what the reviews say, in one page that needs nothing else."""
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine
 
 from maskloop.errors import ImageUnavailable
 from maskloop.learning.registry import Registry
@@ -72,6 +75,19 @@ def test_what_people_spent_by_day(report: Report) -> None:
     assert [day.seconds for day in report.days] == [5.0, 20.0, 30.0]
     assert [day.prompts for day in report.days] == [None, 2.0, None]
     assert [day.acceptance for day in report.days] == [1.0, 0.0, 0.0]
+
+
+def test_other_projects_are_not_read(
+    report: Report,
+    sqlite_store: FeedbackStore,
+    tmp_path: Path,
+    scans: Callable[[Engine], AbstractContextManager[list[str]]],
+) -> None:
+    with sqlite_store.session() as session:
+        engine = session.get_bind().engine
+    with scans(engine) as found:
+        assert gather(sqlite_store, Registry(tmp_path / "models", tmp_path / "official.pt"), 7) == report
+    assert not {"SCAN annotations", "SCAN predictions", "SCAN region_verdicts"}.intersection(found)
 
 
 def test_the_worst_case_comes_first(report: Report) -> None:

@@ -114,7 +114,7 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
         )
         rows = session.scalars(query).all()
         project = session.get(Project, project_id)
-        days = _days(session, rows)
+        days = _days(session, rows, project_id)
         worst = _worst(session, rows, project)
         title = project.title if project else ""
     confusion = Counter(_labels(row) for row in rows)
@@ -158,13 +158,13 @@ def _versions(rows: Sequence[RegionVerdict], registry: Registry) -> tuple[Qualit
     )
 
 
-def _days(session: Session, rows: Sequence[RegionVerdict]) -> tuple[Day, ...]:
-    prompts = {
-        number: len(clicks)
-        for number, clicks in session.execute(select(Prediction.id, Prediction.prompts))
-        if clicks is not None
-    }
-    leads = select(Annotation.id, Annotation.lead_time)
+def _days(session: Session, rows: Sequence[RegionVerdict], project_id: int) -> tuple[Day, ...]:
+    judged_here = select(RegionVerdict.prediction_id).where(RegionVerdict.project_id == project_id)
+    clicked = select(Prediction.id, Prediction.prompts).where(
+        Prediction.id.in_(judged_here), Prediction.prompts.is_not(None)
+    )
+    prompts = {number: len(clicks) for number, clicks in session.execute(clicked)}
+    leads = select(Annotation.id, Annotation.lead_time).where(Annotation.project_id == project_id)
     seconds = {annotation: spent for annotation, spent in session.execute(leads) if spent is not None}
     regions_of = Counter(row.annotation_id for row in rows if row.verdict != Verdict.REJECTED)
     by_day: dict[date, list[RegionVerdict]] = defaultdict(list)
