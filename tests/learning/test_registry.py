@@ -149,6 +149,17 @@ def test_names_that_no_version_can_have(registry: Registry, model: MobileSam, na
         registry.check_free(name)
 
 
+def test_what_was_promoted_before_projects_had_their_own_answers_everywhere(
+    registry: Registry, model: MobileSam, tmp_path: Path
+) -> None:
+    for name in ("v1", "v2"):
+        registry.add(ModelVersion(name=name), model)
+    (tmp_path / "models" / "service.json").write_text('["official", "v1"]')
+    assert (registry.in_service(), registry.in_service(7)) == ("v1", "v1")
+    registry.promote("v2", project=7)
+    assert registry.answering() == {7: "v2", None: "v1"}
+
+
 def test_the_gates_word_stays_with_the_version(registry: Registry, model: MobileSam) -> None:
     registry.add(ModelVersion(name="v1"), model)
     assert registry.judgement("v1") is None

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from maskloop.errors import BadRequest, WeightsError
 from maskloop.learning.calibration import Chances
@@ -92,6 +92,12 @@ class Promotion(BaseModel):
 
     name: str
     project: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name_alone(cls, value: Any) -> Any:
+        """As service.json had it when every promotion was for all projects."""
+        return {"name": value} if isinstance(value, str) else value
 
     def reaches(self, project: int | None) -> bool:
         """Whether a project is answered by this, as far as nothing came after it; None: those that aren't named."""
