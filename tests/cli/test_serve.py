@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from redis import Redis
 from labelstudio import discs
 from labelstudio.workers import start_discs
 from maskloop.cli import serve
+from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.settings import Settings
@@ -117,6 +119,24 @@ def test_told_to_stop_in_a_batch_it_ends_and_keeps_what_is_ready(
     assert "Traceback" not in serving.log.read_text()
     tally = Ledger(redis).tallies()[7]
     assert (tally.ready, tally.answered) == (1, 0)
+
+
+def test_a_worker_elsewhere_needs_the_servers_data(
+    maskloop_serve: Serve, redis: Redis, redis_server: str, until: Callable[..., None], tmp_path: Path
+) -> None:
+    """And says so to who starts it and to who waits for it."""
+    nowhere = {"interactive_workers": "0", "batch_workers": "0", "weights_dir": "/nowhere"}
+    serving = maskloop_serve(wait=False, redis_url=redis_server, **nowhere)
+    until(lambda: serving.health().get("redis") == "UP")
+
+    def start(data: Path) -> str:
+        command = [*serve.MASKLOOP, "worker", "--queue", "batch", "--redis-url", redis_server, "--data-dir", str(data)]
+        environment = {**os.environ, "MASKLOOP_WEIGHTS_DIR": "/nowhere"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60).stderr
+
+    assert "is not the server's. Share the server's" in " ".join(start(tmp_path / "other").split())
+    assert "is not the server's" in str(overview(redis)[QueueName.BATCH].failure)
+    assert "maskloop weights fetch" in start(tmp_path / "data")
 
 
 @pytest.mark.weights

@@ -19,13 +19,14 @@ import typer
 import uvicorn
 
 from maskloop.background import Task, running
+from maskloop.cli import same_data
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import as_environment, with_settings
 from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
 from maskloop.dispatch.private_redis import PrivateRedis, private_directory
-from maskloop.dispatch.queues import QueueName, connect, reaching_redis
+from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, LabelStudioError, MaskloopError
@@ -71,8 +72,7 @@ def serve(settings: Settings) -> None:
             settings = settings.model_copy(update={"redis_url": server.url})
         assert settings.redis_url is not None
         redis = connect(settings.redis_url)
-        with reaching_redis():
-            redis.ping()
+        same_data.tell(redis, settings.data_dir)
         stack.enter_context(Supervisor(children(settings, workers), grace=GRACE, on_death=partial(declare_dead, redis)))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         answering = versions_of(settings).answering

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from maskloop.cli import same_data
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.dispatch.executor import Service
@@ -42,14 +43,15 @@ def work(settings: Settings, queue: Queue) -> None:
     url = settings.redis_url or private_url(settings.data_dir)
     if url is None:
         raise QueueUnavailable("No Redis is named.", "Give the server's with --redis-url (MASKLOOP_REDIS_URL).")
-    settings = settings.model_copy(update={"redis_url": url})
+    settings, redis = settings.model_copy(update={"redis_url": url}), connect(url)
 
     def build() -> Service:
+        same_data.check(redis, settings.data_dir)
         from maskloop.cli.wiring import build_service  # imports torch: others see this worker starting meanwhile
 
         return build_service(queue, settings)
 
-    run_worker(connect(url), queue, build)
+    run_worker(redis, queue, build)
 
 
 command = with_settings(work, without=SERVER_ONLY)

@@ -124,7 +124,7 @@ class Follower:
         self._errors: dict[int, list[Exception]] = {}
 
     def round(self) -> None:
-        """What fails is done again in a later round; until it is done, each raises a group of the errors, at its end."""
+        """What fails is done again in a later round; until it is, each raises a group of the errors, at its end."""
         self._store.process_pending()
         seen, projects = self._store.judged_since(self._seen)
         self._left |= set(product(projects, self._steps))
