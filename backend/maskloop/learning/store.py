@@ -27,7 +27,7 @@ from maskloop.errors import BadRequest
 from maskloop.learning import database, events, state
 from maskloop.learning.database import reading, writing
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.spool import FeedbackUnavailable, Source, Spool, Waiting
+from maskloop.learning.spool import Source, Spool, Waiting
 from maskloop.learning.tables import (
     Annotation,
     AuditLine,
@@ -51,12 +51,11 @@ UNREAD = "UNREADABLE"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one round did, and what is left. ``trouble``: why it stopped early, empty if it didn't."""
+    """What one round did, and what came meanwhile."""
 
     recorded: int
     applied: int
     waiting: int
-    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +143,10 @@ class FeedbackStore:
     def process_pending(self) -> Progress:
         """Bring what waits into the database and draw the consequences. Does nothing a second time.
 
-        While the database is down everything waits, and ``Progress.trouble`` says so.
+        Raises FeedbackUnavailable while the database is down: what isn't there yet waits on disk.
         """
-        recorded = applied = 0
-        trouble = ""
-        try:
-            self.migrate()
-            recorded = self._drain()
-            applied = self._apply_all()
-        except FeedbackUnavailable as error:
-            trouble = str(error)
-            log.warning("%d events wait: %s", len(self._spool), trouble)
-        return Progress(recorded, applied, len(self._spool), trouble)
+        self.migrate()
+        return Progress(self._drain(), self._apply_all(), len(self._spool))
 
     def migrate(self) -> None:
         """Make or update the tables, once. Raises FeedbackUnavailable."""
