@@ -112,3 +112,28 @@ def test_an_update_does_not_read_all_verdicts_for_each_annotation(
         migrate(of_before)
     assert "SCAN annotations" in found
     assert "SCAN region_verdicts" not in found
+
+
+def test_what_was_judged_by_older_rules_is_judged_anew_once(url: str, tmp_path: Path) -> None:
+    engine = connect(url)
+    migrate(engine, "0002")
+    shape = {"type": "polygonlabels", "value": {"points": [[0, 0], [50, 0], [0, 50]], "polygonlabels": ["Dog"]}}
+    result = json.dumps([shape | {"id": "a", "original_width": 100, "original_height": 50}])
+    moment = "'2026-11-21 08:00:00'"
+    with writing(engine) as session:
+        for statement in (
+            "INSERT INTO events (identity, source, action, received_at, payload, reason, outcome) "
+            f"VALUES ('x', 'label-studio', 'ANNOTATION_CREATED', {moment}, '', '', 'applied')",
+            "INSERT INTO annotations (id, task_id, project_id, event_id, identity, updated_at, received_at, result, "
+            f"skipped, converted, deleted) VALUES (1, 5, 7, 1, 'x', {moment}, {moment}, :result, false, false, false)",
+            "INSERT INTO predictions (identity, task_id, model_version, result, made_at) "
+            f"VALUES ('x', 5, 'v1', :result, {moment})",
+            "INSERT INTO region_verdicts (task_id, annotation_id, region_id, verdict, at, problem) "
+            f"VALUES (5, 1, 'a', 'edited', {moment}, '')",
+        ):
+            session.execute(text(statement), {"result": result} if ":result" in statement else {})
+    store = FeedbackStore.open(tmp_path, url)
+    assert [store.process_pending().applied for _ in range(2)] == [1, 0]
+    with store.session() as session:
+        assert [row.verdict for row in session.scalars(select(RegionVerdict))] == ["accepted"]
+    assert store.judged_since(0)[1] == {7}

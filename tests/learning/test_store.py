@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import func, select
 
+from maskloop.geometry.label_studio_rle import encode
 from maskloop.learning.events import ReviewGiven
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore, MadePrediction
@@ -48,6 +50,14 @@ def box(region: str, x: float = 10, *, label: str = "Dog", **more: Any) -> Json:
     value = {"x": x, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": [label]}
     shape = {"id": region, "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
     return shape | {"original_width": 100, "original_height": 50, "image_rotation": 0} | more
+
+
+def brush(region: str, rle: list[int] | None = None, *, label: str = "Dog", width: int = 11) -> Json:
+    """A mask whose code ends with a byte that holds nothing."""
+    mask = np.zeros((50, 100), bool)
+    mask[5:9, :width] = True
+    value = {"format": "rle", "rle": rle or encode(mask), "brushlabels": [label]}
+    return box(region) | {"type": "brushlabels", "value": value}
 
 
 def annotation(
@@ -172,6 +182,18 @@ def test_without_an_origin_the_regions_are_compared(store: FeedbackStore) -> Non
     store.record_predictions([made(box("a"), box("b"))])
     record(store, annotation(box("a"), box("b", 20)))
     assert verdicts(store) == {"a": Verdict.ACCEPTED, "b": Verdict.EDITED}
+
+
+def test_a_mask_that_the_editor_wrote_in_other_bytes_was_not_edited(store: FeedbackStore) -> None:
+    """It ends with the bits of the last run; maskloop, like the SDK, with at least one bit more."""
+    store.record_predictions([made(*(brush(region) for region in "abc"), prompts=[{"id": "p"}])])
+    shorter = brush("a")["value"]["rle"][:-1]
+    finals = brush("a", shorter), brush("b", shorter, label="Cat"), brush("c", width=9)
+    record(store, annotation(*(final | {"origin": "manual"} for final in finals)))
+    assert verdicts(store) == {"a": Verdict.ACCEPTED, "b": Verdict.EDITED, "c": Verdict.EDITED}
+    with store.session() as session:
+        overlaps = session.scalars(select(RegionVerdict.iou).order_by(RegionVerdict.region_id)).all()
+    assert overlaps == [None, 1.0, pytest.approx(9 / 11)]
 
 
 def test_clicks_are_judged_by_the_last_mask_they_gave(store: FeedbackStore) -> None:

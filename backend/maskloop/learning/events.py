@@ -1,7 +1,8 @@
 """What an event says: Label Studio's webhooks and maskloop's own notes, as typed changes.
 
 Webhooks: https://labelstud.io/guide/webhook_reference. maskloop's own: ``PREDICTIONS_MADE``, ``REVIEW_GIVEN``,
-``ACTION_TAKEN``, and ``TASK_SYNCED``: a task with its annotations and predictions as Label Studio's API has it.
+``ACTION_TAKEN``, ``TASK_SYNCED``: a task with its annotations and predictions as Label Studio's API has it, and
+``JUDGE_ANEW``: the rules by which a task was judged have changed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from maskloop.learning.tables import Decision
 Json = dict[str, Any]
 SECRETS = frozenset({"token", "task_data_login", "task_data_password"})
 """Fields of a webhook's project that must not be kept."""
-PREDICTIONS_MADE, REVIEW_GIVEN, TASK_SYNCED, ACTION_TAKEN = (
+PREDICTIONS_MADE, REVIEW_GIVEN, TASK_SYNCED, ACTION_TAKEN, JUDGE_ANEW = (
     "PREDICTIONS_MADE",
     "REVIEW_GIVEN",
     "TASK_SYNCED",
     "ACTION_TAKEN",
+    "JUDGE_ANEW",
 )
 
 
@@ -150,6 +152,10 @@ class ActionTaken(Change):
     at: Moment
 
 
+class JudgeAnew(Change):
+    task_id: int = Field(alias="task")
+
+
 def changes(event: Json, *, own: bool) -> list[Change]:
     """What an event, maskloop's own or Label Studio's, says; nothing if it is of no interest here.
 
@@ -189,6 +195,8 @@ def _own(action: str, event: Json) -> Iterator[Change]:
             yield ReviewGiven.model_validate(event.get("review"))
         case "ACTION_TAKEN":
             yield ActionTaken.model_validate(event.get("done"))
+        case "JUDGE_ANEW":
+            yield JudgeAnew.model_validate(event)
         case "TASK_SYNCED":
             (task,) = _objects(event, "task")
             here = {"task": task.get("id"), "project": task.get("project")}

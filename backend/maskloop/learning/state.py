@@ -15,6 +15,7 @@ from maskloop.learning.events import (
     AnnotationGone,
     AnnotationHeard,
     Change,
+    JudgeAnew,
     OtherAnnotationsGone,
     PredictionMade,
     ProjectHeard,
@@ -104,6 +105,9 @@ def _fold(session: Session, event: Event, change: Change, touched: set[int]) -> 
                     details=change.details,
                 )
             )
+            return True
+        case JudgeAnew():
+            touched.add(change.task_id)
             return True
     raise TypeError(f"no such change: {change!r}")
 

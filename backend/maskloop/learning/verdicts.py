@@ -1,7 +1,8 @@
 """What people did with a task's predictions: a pure function of its annotations and predictions.
 
 Label Studio keeps a predicted region's id and says in ``origin`` what became of it: ``prediction`` (kept as it was),
-``prediction-changed``, ``manual``. Annotations made through its API say nothing: then the regions are compared.
+``prediction-changed``, ``manual``. Annotations made through its API say nothing, and of the answer
+to a click the editor says ``manual``: then the regions are compared.
 """
 
 from __future__ import annotations
@@ -90,35 +91,52 @@ def _judge_final(
     final: Final, region: Region, predicted: Mapping[str, tuple[Seen, Region]], controls: Controls
 ) -> Judged:
     seen, before = predicted.get(region["id"], (None, None))
-    origin = region.get("origin")
     problem = find_problem(region, controls)
     overlap = None
-    if origin == "prediction" or (before is not None and origin != "prediction-changed" and same(before, region)):
-        verdict = Verdict.ACCEPTED
-    elif before is not None or origin == "prediction-changed":
-        verdict = Verdict.EDITED
-        if before is not None and not problem:
-            try:
-                overlap = overlap_of(before, region)
-            except UnusableRegion as error:
-                problem = str(error)
-    else:
-        verdict = Verdict.ADDED
-    outline = regions.is_outline(region)
-    return Judged(final.id, region["id"], verdict, overlap, seen, before, regions.label(region), outline, problem)
+    if before is not None:
+        try:
+            overlap = 1.0 if region.get("origin") == "prediction" else overlap_of(before, region)
+        except UnusableRegion as error:
+            problem = problem or str(error)
+    verdict = _verdict(region, before, overlap)
+    return Judged(
+        final.id,
+        region["id"],
+        verdict,
+        overlap if verdict is Verdict.EDITED else None,
+        seen,
+        before,
+        regions.label(region),
+        regions.is_outline(region),
+        problem,
+    )
 
 
-def same(before: Region, after: Region) -> bool:
-    return before["type"] == after["type"] and before.get("value") == after.get("value")
+def _verdict(region: Region, before: Region | None, overlap: float | None) -> Verdict:
+    match region.get("origin"), before:
+        case "prediction", None:
+            return Verdict.ACCEPTED
+        case "prediction-changed", _:
+            return Verdict.EDITED
+        case _, None:
+            return Verdict.ADDED
+        case _, before:
+            same = overlap == 1 and before["type"] == region["type"] and regions.label(before) == regions.label(region)
+            return Verdict.ACCEPTED if same else Verdict.EDITED
 
 
 def overlap_of(before: Region, after: Region) -> float:
-    """IoU of two regions of one image. Raises UnusableRegion."""
+    """IoU of two regions of one image: what they cover, as the editor writes equal masks in other bytes.
+
+    Raises UnusableRegion.
+    """
     if regions.size(before) != regions.size(after):
         (h, w), (height, width) = regions.size(before), regions.size(after)
         raise UnusableRegion(
             f"the region was predicted in an image of {w} x {h} pixels and is now of {width} x {height}"
         )
+    if (before["type"], before.get("value")) == (after["type"], after.get("value")):
+        return 1.0
     return iou(regions.mask(before), regions.mask(after))
 
 
