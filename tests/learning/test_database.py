@@ -81,7 +81,9 @@ VERDICTS = (
     "INSERT INTO region_verdicts (task_id, annotation_id, region_id, verdict, at, problem) "
     "VALUES (5, 1, 'a', 'added', '2026-11-21 08:00:00', ''), (5, 1, 'b', 'added', '2026-11-21 08:00:00', '')"
 )
-RESULT = json.dumps([{"id": "a", "type": "polygonlabels"}, {"id": "b", "type": "rectanglelabels"}])
+RESULT = json.dumps(
+    [{"id": "a", "type": "polygonlabels", "value": {"points": []}}, {"id": "b", "type": "rectanglelabels"}]
+)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from maskloop.errors import BadRequest, ImageUnavailable
 from maskloop.geometry.label_studio_rle import encode
 from maskloop.learning import naming
+from maskloop.learning.approved import count_labels
 from maskloop.learning.classifiers import Classifiers, of_project
 from maskloop.learning.dataset import ReviewedPhoto, from_coco, ground_truth
 from maskloop.learning.examples import classify_with, from_reviews, learn, newest
@@ -76,6 +77,14 @@ def test_reviewed_objects_with_a_label_are_examples(store: FeedbackStore) -> Non
     assert [example.label for example in photo.objects] == ["Cat", "Dog"]
     assert np.array_equal(photo.objects[1].mask, drawn(20))
     assert photo.read().shape == (30, 40, 3)
+
+
+def test_a_label_may_stand_in_a_result_of_its_own(store: FeedbackStore) -> None:
+    shape = brush("a", 3, "")
+    annotate(store, 1, shape, shape | {"type": "labels", "value": shape["value"] | {"labels": ["Cat"]}})
+    (photo,) = from_reviews(store, 7, load)
+    assert [example.label for example in photo.examples] == ["Cat"]
+    assert count_labels(store, 7) == {"Cat": 1}
 
 
 def test_a_rectangle_is_an_example_where_nothing_is_outlined(store: FeedbackStore) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from maskloop.geometry.label_studio_rle import encode
-from maskloop.learning.regions import UnusableRegion, is_shape, label, mask
+from maskloop.learning.regions import UnusableRegion, is_shape, label, mask, shapes
 
 
 def region(kind: str, value: dict[str, Any], width: int = 100, height: int = 50) -> dict[str, Any]:
@@ -50,6 +50,29 @@ def test_labels_and_shapes() -> None:
     assert not is_shape({"type": "relation", "id": "r"})
     assert not is_shape({"type": "keypointlabels", "id": "r"})
     assert not is_shape("x")
+
+
+def test_a_region_is_its_shape_and_the_label_that_another_result_gives_it() -> None:
+    drawn = {"format": "rle", "rle": encode(np.eye(50, 100, dtype=bool))}
+    plain = region("brush", drawn)
+    named = region("labels", drawn | {"labels": ["Cat"]}) | {"from_name": "naming"}
+    (found,) = shapes([plain, named])
+    assert (found["type"], label(found)) == ("brush", "Cat")
+    assert (mask(found) == mask(plain)).all()
+    assert label(plain) is None
+
+
+def test_labels_of_prompts_that_the_editor_adds_to_a_mask_say_nothing_of_it() -> None:
+    drawn = {"format": "rle", "rle": encode(np.eye(50, 100, dtype=bool))}
+    brush = region("brushlabels", drawn | {"brushlabels": ["Cat"]})
+    added = [region(kind, drawn | {kind: ["Dog"]}) for kind in ("keypointlabels", "rectanglelabels")]
+    assert shapes([brush, *added]) == shapes([*added, brush]) == (brush,)
+    box = rectangle()
+    assert shapes([box, rectangle(rectanglelabels=["Cat"]), region("keypointlabels", box["value"])]) == (box,)
+
+
+def test_a_label_without_a_shape_is_none() -> None:
+    assert not shapes([region("brushlabels", {"brushlabels": ["Cat"]}), region("textarea", {"text": []}), "x", None])
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,25 @@ def test_a_mask_that_the_editor_wrote_in_other_bytes_was_not_edited(store: Feedb
     assert overlaps == [None, 1.0, pytest.approx(9 / 11)]
 
 
+def test_a_label_in_a_result_of_its_own_is_the_regions(store: FeedbackStore) -> None:
+    """As ``<Labels>`` with ``<Brush>`` has it."""
+
+    def named(region: str, label: str) -> list[Json]:
+        shape = brush(region)
+        del shape["value"]["brushlabels"]
+        own = {"type": "labels", "from_name": "names", "value": shape["value"] | {"labels": [label]}}
+        return [shape | {"type": "brush"}, shape | own]
+
+    store.record_predictions([made(*named("a", "Dog"), *named("b", "Dog"))])
+    record(store, annotation(*named("a", "Dog"), *named("b", "Cat")))
+    with store.session() as session:
+        rows = session.scalars(select(RegionVerdict).order_by(RegionVerdict.region_id)).all()
+    assert [(row.verdict, row.predicted_label, row.label) for row in rows] == [
+        ("accepted", "Dog", "Dog"),
+        ("edited", "Dog", "Cat"),
+    ]
+
+
 def test_clicks_are_judged_by_the_last_mask_they_gave(store: FeedbackStore) -> None:
     first, second, other = {"id": "p1"}, {"id": "p2"}, {"id": "q1"}
     store.record_predictions([made(box("a"), prompts=[first])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -18,7 +18,8 @@ BRUSH, RECTANGLE, POLYGON = (
     frozenset({"rectanglelabels", "rectangle"}),
     frozenset({"polygonlabels", "polygon"}),
 )
-SHAPES = BRUSH | RECTANGLE | POLYGON
+GEOMETRY = dict.fromkeys(BRUSH, "rle") | dict.fromkeys(RECTANGLE, "x") | dict.fromkeys(POLYGON, "points")
+"""What the value of a shape of each type holds; that of a label alone doesn't."""
 PREDICTED_IOU = "predicted_iou"
 """Key of a predicted region's score as the model gave it, where ``score`` is a chance."""
 MAX_PIXELS = 100_000_000
@@ -31,9 +32,32 @@ class UnusableRegion(ValueError):
     """A region of which no mask can be made; the message says why."""
 
 
+def shapes(result: Iterable[object]) -> tuple[Region, ...]:
+    """The shapes in the result of an annotation or a prediction, each once and with its label.
+
+    Results of one id are one region: its shape, and the label that a ``<Labels>`` gives it, which becomes a part of the
+    shape's value here. What else the editor adds, such as the label of the prompt's control, says nothing of it.
+    """
+    found: dict[str, Region] = {}
+    names: dict[str, object] = {}
+    for one in result:
+        if is_shape(one):
+            found.setdefault(one["id"], one)
+        elif (
+            isinstance(one, Mapping) and one.get("type") == "labels" and isinstance(value := one.get("value"), Mapping)
+        ):
+            names[str(one.get("id"))] = value.get("labels")
+    return tuple(
+        {**one, "value": {**one["value"], "labels": names[id]}} if id in names else one for id, one in found.items()
+    )
+
+
 def is_shape(region: object) -> TypeGuard[Region]:
     """Whether it outlines something in an image: not a relation, a choice or a prompt's point."""
-    return isinstance(region, Mapping) and region.get("type") in SHAPES and isinstance(region.get("id"), str)
+    if not isinstance(region, Mapping) or not isinstance(region.get("id"), str):
+        return False
+    kind, value = region.get("type"), region.get("value")
+    return isinstance(kind, str) and isinstance(value, Mapping) and GEOMETRY.get(kind) in value
 
 
 def is_outline(region: object) -> TypeGuard[Region]:

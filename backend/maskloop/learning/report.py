@@ -17,7 +17,7 @@ from maskloop.learning.acceptance import judgements
 from maskloop.learning.approved import count_reviewed
 from maskloop.learning.calibration import calibration_error, fit
 from maskloop.learning.dataset import is_held_out
-from maskloop.learning.regions import Region
+from maskloop.learning.regions import Region, shapes
 from maskloop.learning.registry import Judgement, Registry
 from maskloop.learning.reviews import image_of, name_of
 from maskloop.learning.store import FeedbackStore
@@ -220,7 +220,7 @@ def _worst(session: Session, rows: Sequence[RegionVerdict], project: Project | N
         if task is None or annotation is None or prediction is None or project is None:
             continue
         before, after = (
-            next((region for region in result if region.get("id") == row.region_id), None)
+            next((region for region in shapes(result) if region["id"] == row.region_id), None)
             for result in (prediction.result, annotation.result)
         )
         if before is None or after is None:

@@ -43,7 +43,7 @@ def from_reviews(
             raise BadRequest(f"Nothing is known of project {project_id}.", "Run `maskloop sync --project N` first.")
         for task, annotation, ids in approved(session, project_id):
             by_image: dict[tuple[str, int, int], list[GroundTruth]] = {}
-            for region in choose([one for one in annotation.result if regions.is_shape(one) and one["id"] in ids]):
+            for region in choose([one for one in regions.shapes(annotation.result) if one["id"] in ids]):
                 try:
                     reference = image_of(region, task.data, project.controls)
                     image = task_reference(reference, task=task.id, project=project_id), *regions.size(region)

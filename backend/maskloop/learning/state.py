@@ -23,7 +23,7 @@ from maskloop.learning.events import (
     TaskGone,
     TaskHeard,
 )
-from maskloop.learning.regions import is_shape
+from maskloop.learning.regions import shapes
 from maskloop.learning.tables import (
     Annotation,
     AuditLine,
@@ -244,7 +244,7 @@ def _final(annotation: Annotation) -> Final:
     return Final(
         annotation.id,
         annotation.parent_prediction,
-        tuple(filter(is_shape, annotation.result)),
+        shapes(annotation.result),
         annotation.heard_at,
         annotation.received_at,
     )
@@ -257,6 +257,6 @@ def _seen(prediction: Prediction) -> Seen:
         prediction.model_version,
         prediction.score,
         tuple(str(prompt.get("id")) for prompt in prediction.prompts or ()),
-        tuple(filter(is_shape, prediction.result)),
+        shapes(prediction.result),
         prediction.made_at,
     )

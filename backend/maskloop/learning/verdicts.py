@@ -22,7 +22,7 @@ Controls = Mapping[str, Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A prediction that a person could see. ``prompts``: ids of the prompts it answers, oldest first."""
+    """A prediction that a person could see: its shapes. ``prompts``: ids of the prompts it answers, oldest first."""
 
     id: int
     label_studio_id: int | None
@@ -35,7 +35,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """An annotation that was submitted and not deleted. heard_at: first, and received_at: of its latest state."""
+    """An annotation that was submitted and not deleted: its shapes. heard_at: first, received_at: its latest state."""
 
     id: int
     parent_prediction: int | None
@@ -73,18 +73,13 @@ class Judged:
 def judge(finals: Sequence[Final], predictions: Sequence[Seen], controls: Controls) -> list[Judged]:
     """One verdict for each region of the annotations, and for each predicted region that was dropped."""
     predicted = {region["id"]: (seen, region) for seen in by_age(predictions) for region in seen.regions}
-    judged = [_judge_final(final, region, predicted, controls) for final in finals for region in unique(final.regions)]
+    judged = [_judge_final(final, region, predicted, controls) for final in finals for region in final.regions]
     judged += _rejected(finals, predictions)
     return list({(one.annotation_id, one.region_id): one for one in judged}.values())
 
 
 def by_age(predictions: Iterable[Seen]) -> list[Seen]:
     return sorted(predictions, key=lambda seen: (seen.made_at, seen.id))
-
-
-def unique(found: Iterable[Region]) -> Collection[Region]:
-    """Regions that outline something, the last of those that share an id."""
-    return {region["id"]: region for region in found if regions.is_shape(region)}.values()
 
 
 def _judge_final(
@@ -158,20 +153,20 @@ def find_problem(region: Region, controls: Controls) -> str:
 
 def _rejected(finals: Sequence[Final], predictions: Sequence[Seen]) -> Iterator[Judged]:
     """Regions that an annotation started from and lacks now, and last answers to clicks of which nothing was kept."""
-    kept = {region["id"] for final in finals for region in unique(final.regions)}
+    kept = {region["id"] for final in finals for region in final.regions}
     for final in finals:
-        own = {region["id"] for region in unique(final.regions)}
+        own = {region["id"] for region in final.regions}
         if (parent := _parent(final, predictions)) is not None:
-            yield from (_reject(final, parent, region) for region in unique(parent.regions) if region["id"] not in own)
+            yield from (_reject(final, parent, region) for region in parent.regions if region["id"] not in own)
     for chain in chains(predictions):
-        ids = {region["id"] for seen in chain for region in unique(seen.regions)}
+        ids = {region["id"] for seen in chain for region in seen.regions}
         judge_of = min(
             (final for final in finals if final.received_at >= chain[-1].made_at),
             key=lambda final: (final.received_at, final.id),
             default=None,
         )
         if judge_of is not None and not ids & kept:
-            yield from (_reject(judge_of, chain[-1], region) for region in unique(chain[-1].regions))
+            yield from (_reject(judge_of, chain[-1], region) for region in chain[-1].regions)
 
 
 def _parent(final: Final, predictions: Sequence[Seen]) -> Seen | None:

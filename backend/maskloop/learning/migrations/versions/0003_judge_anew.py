@@ -1,4 +1,4 @@
-"""Have what is annotated judged anew: a mask that the editor had written in other bytes counted as edited.
+"""Have annotations judged anew: equal masks in other bytes counted as edited, labels of a ``<Labels>`` weren't seen.
 
 In the background, a task at a time: it takes the code's rules, and on many tasks a while.
 """
