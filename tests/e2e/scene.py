@@ -26,7 +26,10 @@ from maskloop.settings import Settings
 JSON = dict[str, Any]
 Mask = NDArray[np.bool_]
 
-MESSAGES = '<TextArea name="message" toName="image" maskloop_messages="true" editable="false" maxSubmissions="1"/>'
+MESSAGES = (
+    '<Text name="notice" value=""/>'
+    '<TextArea name="message" toName="notice" maskloop_messages="true" editable="false" maxSubmissions="1"/>'
+)
 LABELS = '<Label value="Cat" background="#e05c00"/><Label value="Cup" background="#00c8ff"/>'
 CONFIG = f"""
 <View>

@@ -18,6 +18,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from e2e.editor import Editor
 from e2e.scene import (
     COFFEE,
+    LABELS,
+    MESSAGES,
     POINT_LABELS,
     SAUCER,
     SPOON,
@@ -120,6 +122,28 @@ def test_clicks_become_a_mask_that_is_seen_refined_accepted_submitted_and_heard_
     submitted = editor.submit(task["id"])
     assert (brush_mask(submitted["result"]) == third).mean() > 0.999
     until(lambda: maskloop_server.annotation(submitted["id"]) is not None)
+
+
+def test_a_mask_has_the_label_that_was_chosen_before_its_click_and_messages_have_none(
+    page: Page, connected: Connect, maskloop_server: Server, login: Login, until: Until
+) -> None:
+    naming = f"""<View>{MESSAGES}<Labels name="naming" toName="image">{LABELS}</Labels>
+      <Brush name="brush" toName="image" smart="false"/><KeyPoint name="point" toName="image" smart="true"/>
+      <Rectangle name="box" toName="image" smart="true"/><Image name="image" value="$image"/></View>"""
+    project = connected(maskloop_server, [photo_file("coffee.png")], naming)
+    [task] = project.tasks()
+    Editor.log_in(page, project.label_studio.url, login.email, login.password)
+    editor = Editor.open(page, project.label_studio.url, project.id, task["id"])
+    editor.choose_tool("key-point-tool")
+    for label, place in (("Cup", COFFEE), ("Cat", TABLE)):
+        editor.choose_label(0, label)
+        editor.click(*place)
+        until(lambda: editor.suggestions() == 1)
+        editor.accept()
+        until(lambda: editor.suggestions() == 0)
+    result = editor.submit(task["id"])["result"]
+    assert [region["value"]["labels"] for region in result if region["type"] == "labels"] == [["Cup"], ["Cat"]]
+    assert [region["type"] for region in result if region["id"] == "maskloop-message"] == ["textarea"]
 
 
 def test_a_click_that_fails_says_why_in_the_editor(

@@ -205,9 +205,18 @@ def test_a_list_of_images_is_pages() -> None:
 
 
 def test_the_control_for_messages_is_found() -> None:
-    area = '<TextArea name="why" toName="image" {}/>'
+    area = '<Text name="notice" value=""/><TextArea name="why" toName="notice" {}/>'
     assert view(BRUSH.format("", ""), area.format("")).messages is None
-    assert view(BRUSH.format("", ""), area.format('maskloop_messages="true"')).messages == ("why", "image")
+    assert view(BRUSH.format("", ""), area.format('maskloop_messages="true"')).messages == ("why", "notice")
+
+
+def test_a_control_for_messages_on_an_image_is_advised_against() -> None:
+    """Label Studio would choose other labels than the annotator."""
+    area = '<TextArea name="why" toName="image" maskloop_messages="true"/>'
+    config = view(BRUSH.format("", ""), area)
+    assert config.messages is None
+    assert "'why'" in config.advice
+    assert view(BRUSH.format("", "")).advice == ""
 
 
 def test_tags_and_attributes_are_read_in_any_case() -> None:
@@ -270,4 +279,5 @@ def test_the_demos_configuration_gives_clicks_masks_and_boxes_and_batches_labell
             assert names(config.outputs("image", label)) == ["brush", "rectangle"]
     (automatic,) = config.automatic_outputs("image")
     assert (automatic.control.name, automatic.label) == ("brush", Label("Object"))
-    assert config.messages == ("message", "image")
+    assert config.messages == ("message", "notice")
+    assert config.advice == ""

@@ -27,7 +27,7 @@ from maskloop.learning.versions import registry_of
 from maskloop.sam.network import MobileSam
 from maskloop.settings import Settings
 
-MESSAGES = '<TextArea name="why" toName="image" maskloop_messages="true"/><Image'
+MESSAGES = '<Text name="notice" value=""/><TextArea name="why" toName="notice" maskloop_messages="true"/><Image'
 TELLING = EVERYTHING.replace("<Image", MESSAGES)
 
 
@@ -214,7 +214,7 @@ def test_where_there_is_a_control_for_messages_the_annotator_reads_what_is_wrong
 ) -> None:
     (told,) = backend.predict(request(point(25, 50), config=TELLING, image=MISSING))["results"]
     (region,) = told["result"]
-    assert (region["type"], region["from_name"], region["to_name"]) == ("textarea", "why", "image")
+    assert (region["type"], region["from_name"], region["to_name"]) == ("textarea", "why", "notice")
     (text,) = region["value"]["text"]
     assert "404" in text
     assert "Look for it." in text
@@ -226,6 +226,21 @@ def test_and_it_is_empty_again_once_a_click_succeeds_or_is_taken_back(backend: B
     assert made["result"][-1]["value"] == {"text": []}
     (none,) = backend.predict(request(config=TELLING))["results"]
     assert [region["value"] for region in none["result"]] == [{"text": []}]
+
+
+def test_messages_on_an_image_are_not_used_and_the_status_says_what_to_write(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = TELLING.replace('toName="notice"', 'toName="image"')
+    with pytest.raises(QueueUnavailable):
+        backend.predict(request(point(25, 50), config=config))
+    for _ in range(2):
+        backend.setup(setup(config))
+    advice = backend.batches()["advice"]["7"]
+    assert 'toName="notice"' in advice
+    assert caplog.text.count(advice) == 1
+    backend.setup(setup(TELLING))
+    assert backend.batches()["advice"] == {}
 
 
 def test_prompts_that_were_taken_back_need_no_worker(backend: Backend) -> None:

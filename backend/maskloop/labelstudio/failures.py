@@ -6,7 +6,10 @@ What Label Studio 1.23 does, as seen in its pages:
   ``interactive-annotating`` has the status line, for those who call the API. A prediction, though, may put text into a
   ``<TextArea>`` of the labeling configuration: its region isn't a suggestion to accept but shows at once, and an empty
   text takes it away again. So one that is marked ``maskloop_messages="true"`` shows why a click gave no mask, until the
-  next click gives one. Without such a control the error stays an error: the server answers with its status.
+  next click gives one. Without such a control the error stays an error: the server answers with its status. It needs
+  an object of its own: the editor accepts that region by itself and gives it all labels chosen on its object, and each
+  later answer chooses them again. An empty ``<Text>`` shows nothing, and isn't taken for a field of the tasks' data, as
+  any word in it is when Label Studio exports.
 - A task that can't be pre-annotated: a prediction without regions whose version says why. It shows as a tab of the
   task and in the Data Manager's column of versions, doesn't count as one of the model's version, and so the next
   retrieval tries the task again.

@@ -10,7 +10,7 @@ maskloop_output      Brush..., Rectangle...,  ``all`` (default), ``click``, ``ba
 maskloop_label       the same, or Labels      the label of automatic predictions, where there are several
 maskloop_tolerance   Polygon...               pixels by which a polygon may leave the mask's outline
 maskloop_pick        KeyPoint...              ``true``: clicks pick from the automatic masks, if one fits
-maskloop_messages    TextArea                 ``true``: tells the annotator why a click gave no mask
+maskloop_messages    TextArea on a Text       ``true``: tells the annotator why a click gave no mask
 ==================== ======================== ===============================================================
 """
 
@@ -30,6 +30,12 @@ from maskloop.labelstudio.controls import Control, ImageTag, Label, LabelControl
 EXAMPLE = '<BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels>'
 PROMPT_EXAMPLE = '<KeyPointLabels name="point" toName="image" smart="true"><Label value="Object"/></KeyPointLabels>'
 
+MISPLACED = (
+    "The control {!r} for messages isn't used: on an image, Label Studio gives its messages labels, and changes the one"
+    " that the annotator chose. Give it an object of its own: "
+    '<Text name="notice" value=""/>, and toName="notice".'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LabelConfig:
@@ -38,6 +44,8 @@ class LabelConfig:
     namings: tuple[LabelControl, ...]
     messages: tuple[str, str] | None
     """Name and object of the control that shows messages."""
+    advice: str = ""
+    """What is wrong with the configuration, though it can be used."""
 
     @staticmethod
     def parse(xml: str) -> LabelConfig:
@@ -172,15 +180,14 @@ def _parse(xml: str) -> LabelConfig:
         for image in found.objects
         if image in images
     )
-    messages = next(
-        (
-            (found.get("name"), found.objects[0])
-            for kind, found in tags
-            if kind == "textarea" and found.flag("maskloop_messages") and found.objects
-        ),
-        None,
-    )
-    return LabelConfig(images, controls, namings, messages)
+    areas = [
+        (found.get("name"), found.objects[0])
+        for kind, found in tags
+        if kind == "textarea" and found.flag("maskloop_messages") and found.objects
+    ]
+    misplaced = [name for name, shown_on in areas if shown_on in images]
+    messages = next((area for area in areas if area[1] not in images), None)
+    return LabelConfig(images, controls, namings, messages, MISPLACED.format(misplaced[0]) if misplaced else "")
 
 
 class _Attributes:

@@ -12,6 +12,7 @@ from maskloop.dispatch.queues import reaching_redis
 Json = dict[str, Any]
 KEY = "maskloop:extra-params"
 KNOWN = "maskloop:projects"
+ADVICE = "maskloop:advice"
 
 
 class Projects:
@@ -38,6 +39,21 @@ class Projects:
         """Until it is set up again."""
         with reaching_redis():
             self._redis.srem(KNOWN, str(project))
+            self._redis.hdel(ADVICE, str(project))
+
+    def advise(self, project: int, advice: str) -> bool:
+        """What is wrong with its labeling configuration, if anything; whether that is new."""
+        with reaching_redis():
+            if advice:
+                return bool(self._redis.hset(ADVICE, str(project), advice))
+            self._redis.hdel(ADVICE, str(project))
+            return False
+
+    def advice(self) -> dict[str, str]:
+        """By project."""
+        with reaching_redis():
+            given: Any = self._redis.hgetall(ADVICE)
+        return {project.decode(): advice.decode() for project, advice in given.items()}
 
     def extra_params(self, project: int) -> Json | None:
         """What the user wrote into the backend's settings in Label Studio."""

@@ -94,10 +94,12 @@ class Backend:
     def setup(self, body: object) -> Json:
         """``POST /setup``; Label Studio calls it all the time. Raises BadRequest or BadLabelConfig."""
         request = SetupRequest.read(body)
-        LabelConfig.parse(request.label_config)
+        config = LabelConfig.parse(request.label_config)
         Options.read(request.extra_params)
         if request.project_id is not None:
             self._projects.remember(request.project_id, request.extra_params)
+            if self._projects.advise(request.project_id, config.advice):
+                log.warning("project=%d %s", request.project_id, config.advice)
             self._visits.note(Visit(request.project_id, None))
         return {"model_version": self.version(request.project_id)}
 
@@ -180,7 +182,7 @@ class Backend:
         delivers: false without a token: what is late can't be brought to Label Studio then. trouble: why it can't be
         now, or empty. projects: tasks by project (:class:`~maskloop.labelstudio.ledger.Tally`). failures: the last
         ones, each with project, task, reason and time. not_shown: by project, why Label Studio doesn't show the
-        version in service.
+        version in service. advice: by project, what is wrong with its labeling configuration.
         """
         return {
             "delivers": self._delivers,
@@ -188,6 +190,7 @@ class Backend:
             "projects": {str(project): asdict(tally) for project, tally in self._ledger.tallies().items()},
             "failures": self._ledger.failures(),
             "not_shown": self._troubles.all(),
+            "advice": self._projects.advice(),
         }
 
     def _click(self, request: PredictRequest) -> Json:

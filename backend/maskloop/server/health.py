@@ -85,6 +85,7 @@ def _problems(look: Look) -> Iterator[str]:
     if trouble := look.batches.get("trouble"):
         yield trouble
     yield from look.batches.get("not_shown", {}).values()
+    yield from (f"Project {project}: {advice}" for project, advice in look.batches.get("advice", {}).items())
 
 
 def _workers(look: Look, name: QueueName) -> tuple[WorkerState, ...]:
