@@ -87,6 +87,13 @@ def test_specks_are_no_polygons() -> None:
     assert len(of(disc(100, 100) | disc(300, 200, 1.5), "outline")) == 1
 
 
+def test_slivers_beside_a_large_object_are_no_polygons() -> None:
+    """As clicks on two things give dozens, some pixels more than a speck."""
+    large, sliver = disc(150, 150, 100), disc(300, 200, 4)
+    assert [len(of(mask, "outline")) for mask in (large | sliver, sliver)] == [1, 1]
+    assert len(of(large | disc(300, 200, 10), "outline")) == 2
+
+
 def test_the_tolerance_bounds_the_number_of_points_and_the_tag_has_the_last_word() -> None:
     def count(config: str, tolerance: float | None) -> int:
         control = LabelConfig.parse(EVERYTHING.replace('name="outline"', f'name="outline" {config}')).controls[

@@ -24,6 +24,8 @@ where the network sees less detail."""
 FINE_SIDE = 1024
 SPECK = 16.0
 """Pixels, in an image of up to ``FINE_SIDE``, below which a polygon leaves out a part and closes a hole."""
+SLIVER = 0.005
+"""Of a mask's pixels, below which no polygon shows a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Canvas:
 
 
 def regions_of(mask: Mask, outputs: Sequence[Output], canvas: Canvas, tolerance: float | None = None) -> list[Region]:
-    """What each output shows of a mask; a polygon control shows each part of it. None of an empty mask.
+    """What each output shows of a mask; a polygon control shows each part of it that isn't tiny. None of an
+    empty mask.
 
     tolerance: pixels, for polygon controls that don't say themselves.
     """
@@ -79,7 +82,8 @@ def _values(
             chosen = next(
                 (t for t in (output.control.tolerance, tolerance) if t is not None), TOLERANCE * canvas.detail
             )
-            for outline in polygons.outlines(pixels, chosen, min_part=speck, min_hole=speck):
+            part = max(speck, SLIVER * np.count_nonzero(pixels))
+            for outline in polygons.outlines(pixels, chosen, min_part=part, min_hole=speck):
                 yield {"points": canvas.percent(outline).round(4).tolist(), "closed": True}
 
 
