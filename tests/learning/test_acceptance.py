@@ -50,6 +50,32 @@ def test_masks_that_nobody_looked_at_tell_nothing(sqlite_store: FeedbackStore) -
     assert judgements(store, 7, "another") == []
 
 
+@pytest.mark.parametrize(
+    ("origins", "prompted", "accepted"),
+    [
+        (("prediction", "prediction", "prediction"), True, [True]),
+        (("prediction", None, None), True, [True]),
+        (("prediction", "prediction-changed", None), True, [False]),
+        ((None, None, None), True, [False]),
+        (("prediction", "prediction", None), False, [True, True, False]),
+    ],
+)
+def test_a_clicks_mask_counts_once_however_many_regions_show_it(
+    store: FeedbackStore, origins: tuple[str | None, ...], prompted: bool, accepted: list[bool]
+) -> None:
+    """Of three regions, each was kept, edited or, with no origin, deleted."""
+    regions = [box(region) for region in "abc"]
+    store.record_predictions([MadePrediction(1, 7, VERSION, 0.7, regions, [{"id": "p"}] if prompted else None)])
+    kept = [region | {"origin": origin} for region, origin in zip(regions, origins, strict=True) if origin]
+    found = {"id": 1, "task": 1, "project": 7, "result": kept, "updated_at": "2026-11-21T00:00:00Z"}
+    found |= {} if prompted else {"parent_prediction": 4}
+    seen = {"id": 1, "project": 7, "data": {}}
+    store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
+    assert not store.process_pending().trouble
+    assert [one.accepted for one in judgements(store, 7)] == accepted
+    assert count_judged(store, 7, VERSION) == len(accepted)
+
+
 def test_clicked_and_automatic_masks_are_told_apart() -> None:
     chance = np.random.default_rng(0)
     judged = [Judgement(0.95, bool(chance.random() < 0.9), True) for _ in range(200)]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 
 from maskloop.learning.calibration import FEWEST, Chances, fit
 from maskloop.learning.registry import Registry
@@ -33,21 +33,41 @@ def judgements(store: FeedbackStore, project_id: int, model_version: str | None 
 
     Predictions turned into annotations in bulk don't count: nobody looked. Raises FeedbackUnavailable.
     """
-    columns = select(RegionVerdict.score, RegionVerdict.verdict, Prediction.prompts.is_not(None))
     with store.session() as session:
-        rows = session.execute(columns.where(*judged_by_people(project_id, model_version)).order_by(RegionVerdict.id))
-        return [
-            Judgement(score, verdict == Verdict.ACCEPTED, bool(prompted))
-            for score, verdict, prompted in rows
-            if score is not None
-        ]
+        rows = session.execute(_by_mask(project_id, model_version)).all()
+    return [Judgement(score, bool(accepted), bool(prompted)) for score, accepted, prompted in rows if score is not None]
 
 
 def count_judged(store: FeedbackStore, project_id: int, model_version: str) -> int:
     """How many ``judgements`` there are. Raises FeedbackUnavailable."""
-    query = select(func.count(RegionVerdict.id)).where(*judged_by_people(project_id, model_version))
+    query = select(func.count()).select_from(_by_mask(project_id, model_version).subquery())
     with store.session() as session:
         return session.scalar(query) or 0
+
+
+def _by_mask(project_id: int, model_version: str | None) -> Select[float | None, bool, bool]:
+    """Score, whether it was accepted, and whether it was prompted.
+
+    The regions of one score in a click's answer show one mask, in several controls and as several polygons: it was
+    accepted if some of it was kept and nothing edited. Of an automatic prediction each region counts as a mask.
+    """
+    prompted = Prediction.prompts.is_not(None)
+    kept, edited = (
+        func.max(case((RegionVerdict.verdict == verdict, 1), else_=0)) for verdict in (Verdict.ACCEPTED, Verdict.EDITED)
+    )
+    return (
+        select(
+            func.max(RegionVerdict.score).label("score"), (kept > edited).label("accepted"), prompted.label("prompted")
+        )
+        .where(*judged_by_people(project_id, model_version))
+        .group_by(
+            RegionVerdict.annotation_id,
+            Prediction.id,
+            RegionVerdict.score,
+            case((prompted, ""), else_=RegionVerdict.region_id),
+        )
+        .order_by(func.min(RegionVerdict.id))
+    )
 
 
 def judged_by_people(project_id: int | None, model_version: str | None) -> list[ColumnElement[bool]]:
@@ -87,5 +107,5 @@ def follow_verdicts(store: FeedbackStore, registry: Registry, name: str, version
         return False
     chances = of_judgements(judgements(store, project, version))
     registry.record_chances(name, chances, project)
-    log.info("project=%d version=%s scores are fitted to %d verdicts", project, name, chances.judged)
+    log.info("project=%d version=%s scores are fitted to %d masks", project, name, chances.judged)
     return True
