@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from maskloop.geometry.label_studio_rle import encode
-from maskloop.learning.regions import UnusableRegion, is_shape, label, mask, shapes
+from maskloop.learning.regions import UnusableRegion, image_of, is_shape, label, mask, shapes
 
 
 def region(kind: str, value: dict[str, Any], width: int = 100, height: int = 50) -> dict[str, Any]:
@@ -96,3 +96,35 @@ def test_a_label_without_a_shape_is_none() -> None:
 def test_what_no_mask_can_be_made_of_says_why(unusable: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnusableRegion, match=reason):
         mask(unusable)
+
+
+PAGES = ["/data/1.png", "/data/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("said", "data", "page", "expected"),
+    [
+        ({"valueList": "pages"}, {"pages": PAGES}, 1, "/data/2.png"),
+        ({"valueList": "pages"}, {"pages": PAGES}, None, "/data/1.png"),
+        ({"value": "views.front[1]"}, {"views": {"front": PAGES}}, None, "/data/2.png"),
+        ({"value": "a.b"}, {"a.b": "/data/1.png"}, None, "/data/1.png"),
+        ({"value": "https://host/$name.png"}, {"name": "3"}, None, "https://host/"),
+        ({"value": "https://host/3.png"}, {}, None, "https://host/3.png"),
+    ],
+)
+def test_the_image_is_the_one_that_the_labeling_configuration_shows(
+    said: dict[str, str], data: dict[str, Any], page: int | None, expected: str
+) -> None:
+    """As Label Studio tells of its controls: without the sign of a variable."""
+    found = rectangle() | {"from_name": "box"} | ({} if page is None else {"item_index": page})
+    assert image_of(found, data, {"box": {"inputs": [said]}}).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "page"), [({}, 0), ({"pages": PAGES}, 2), ({"pages": [3]}, 0), ({"pages": PAGES}, -1)]
+)
+def test_an_image_that_the_task_does_not_have(data: dict[str, Any], page: int) -> None:
+    with pytest.raises(UnusableRegion, match="doesn't name the image of control 'box'"):
+        image_of(
+            rectangle() | {"from_name": "box", "item_index": page}, data, {"box": {"inputs": [{"valueList": "pages"}]}}
+        )

@@ -15,7 +15,7 @@ from maskloop.geometry.label_studio_rle import encode
 from maskloop.learning.approved import count_labels, count_reviewed
 from maskloop.learning.dataset import describe, split
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.reviews import from_reviews, image_of
+from maskloop.learning.reviews import from_reviews
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Decision
 
@@ -25,6 +25,7 @@ PROJECT = {
     "parsed_label_config": {
         "brush": {"type": "BrushLabels", "inputs": [{"value": "photo"}], "labels": ["Dog"]},
         "box": {"type": "RectangleLabels", "inputs": [{"value": "photo"}], "labels": ["Dog"]},
+        "elsewhere": {"type": "BrushLabels", "inputs": [{"value": "mask"}], "labels": ["Dog"]},
     },
 }
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -127,34 +128,9 @@ def test_what_can_be_learned_from_is_counted(store: FeedbackStore) -> None:
     assert count_reviewed(store, 7) == {3: 1, 4: 1}
 
 
-PAGES = ["/data/1.png", "/data/2.png"]
-
-
-@pytest.mark.parametrize(
-    ("said", "data", "page", "expected"),
-    [
-        ({"valueList": "pages"}, {"pages": PAGES}, 1, "/data/2.png"),
-        ({"valueList": "pages"}, {"pages": PAGES}, None, "/data/1.png"),
-        ({"value": "views.front[1]"}, {"views": {"front": PAGES}}, None, "/data/2.png"),
-        ({"value": "a.b"}, {"a.b": "/data/1.png"}, None, "/data/1.png"),
-        ({"value": "https://host/$name.png"}, {"name": "3"}, None, "https://host/"),
-        ({"value": "https://host/3.png"}, {}, None, "https://host/3.png"),
-    ],
-)
-def test_the_image_is_the_one_that_the_labeling_configuration_shows(
-    said: Json, data: Json, page: int | None, expected: str
-) -> None:
-    """As Label Studio tells of its controls: without the sign of a variable."""
-    region = brush("a", 3) | ({} if page is None else {"item_index": page})
-    assert image_of(region, data, {"brush": {"inputs": [said]}}).startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("data", "page"), [({}, 0), ({"pages": PAGES}, 2), ({"pages": [3]}, 0), ({"pages": PAGES}, -1)]
-)
-def test_an_image_that_the_task_does_not_have(data: Json, page: int) -> None:
-    with pytest.raises(BadRequest, match="doesn't name the image of control 'brush'"):
-        image_of(brush("a", 3, item_index=page), data, {"brush": {"inputs": [{"valueList": "pages"}]}})
+def test_what_lies_on_no_image_of_its_task_does_not_count(store: FeedbackStore) -> None:
+    annotate(store, 1, brush("a", 3, from_name="elsewhere"), brush("b", 20))
+    assert count_reviewed(store, 7) == {1: 1}
 
 
 def test_an_image_of_another_size_says_so_when_it_is_read(store: FeedbackStore) -> None:

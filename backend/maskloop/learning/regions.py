@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from maskloop.geometry.label_studio_rle import decode
 from maskloop.geometry.polygons import fill
+from maskloop.images.task_data import VARIABLE, resolve
 
 Region = Mapping[str, Any]
 BRUSH, RECTANGLE, POLYGON = (
@@ -70,6 +71,20 @@ def label(region: Region) -> str | None:
     value = region.get("value")
     names = value.get(region["type"]) or value.get("labels") if isinstance(value, Mapping) else None
     return str(names[0]) if isinstance(names, Sequence) and names and not isinstance(names, str) else None
+
+
+def image_of(region: Region, data: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
+    """The reference, in the task's data, of the image or page that a region lies on. Raises UnusableRegion."""
+    inputs: Sequence[Mapping[str, Any]] = controls.get(region.get("from_name", ""), {}).get("inputs") or ()
+    for field in [one.get("value") or one.get("valueList") for one in inputs] or [region.get("to_name")]:
+        variable = f"${field}"  # Label Studio tells of its controls without the sign
+        found = resolve(variable if VARIABLE.fullmatch(variable) else str(field), data)
+        page = region.get("item_index") or 0
+        if isinstance(found, list) and isinstance(page, int) and 0 <= page < len(found):
+            found = found[page]
+        if isinstance(found, str) and found:
+            return found
+    raise UnusableRegion(f"the task's data doesn't name the image of control {region.get('from_name')!r}")
 
 
 def size(region: Region) -> tuple[int, int]:

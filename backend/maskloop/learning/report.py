@@ -11,15 +11,14 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from maskloop.errors import BadRequest
 from maskloop.learning.acceptance import Judgement as Judged
 from maskloop.learning.acceptance import judgements
 from maskloop.learning.approved import count_reviewed
 from maskloop.learning.calibration import calibration_error, fit
 from maskloop.learning.dataset import is_held_out
-from maskloop.learning.regions import Region, shapes
+from maskloop.learning.regions import Region, UnusableRegion, image_of, shapes
 from maskloop.learning.registry import Judgement, Registry
-from maskloop.learning.reviews import image_of, name_of
+from maskloop.learning.reviews import name_of
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation, Prediction, Project, RegionVerdict, Task, Verdict
 
@@ -227,7 +226,7 @@ def _worst(session: Session, rows: Sequence[RegionVerdict], project: Project | N
             continue
         try:
             image = image_of(after, task.data, project.controls)
-        except BadRequest:
+        except UnusableRegion:
             continue  # its control was renamed since
         found.append(WorstCase(task.id, row.iou or 0.0, row.model_version or "", image, before, after))
     return tuple(found)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from maskloop.errors import BadRequest, MaskloopError
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.images import task_reference
-from maskloop.images.task_data import VARIABLE, resolve
 from maskloop.learning import regions
 from maskloop.learning.approved import approved
 from maskloop.learning.dataset import ReviewedPhoto, ground_truth
@@ -45,7 +43,7 @@ def from_reviews(
             by_image: dict[tuple[str, int, int], list[GroundTruth]] = {}
             for region in choose([one for one in regions.shapes(annotation.result) if one["id"] in ids]):
                 try:
-                    reference = image_of(region, task.data, project.controls)
+                    reference = regions.image_of(region, task.data, project.controls)
                     image = task_reference(reference, task=task.id, project=project_id), *regions.size(region)
                     mask = regions.mask(region)
                 except (regions.UnusableRegion, MaskloopError) as error:
@@ -62,20 +60,6 @@ def from_reviews(
 def name_of(task_id: int) -> str:
     """Of a task's photos."""
     return f"task {task_id}"
-
-
-def image_of(region: regions.Region, data: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
-    """The reference, in the task's data, of the image or page that a region lies on. Raises BadRequest."""
-    inputs: Sequence[Mapping[str, Any]] = controls.get(region.get("from_name", ""), {}).get("inputs") or ()
-    for field in [one.get("value") or one.get("valueList") for one in inputs] or [region.get("to_name")]:
-        variable = f"${field}"  # Label Studio tells of its controls without the sign
-        found = resolve(variable if VARIABLE.fullmatch(variable) else str(field), data)
-        page = region.get("item_index") or 0
-        if isinstance(found, list) and isinstance(page, int) and 0 <= page < len(found):
-            found = found[page]
-        if isinstance(found, str) and found:
-            return found
-    raise BadRequest(f"The task's data doesn't name the image of control {region.get('from_name')!r}.")
 
 
 def read_sized(load: Callable[[str], Image], reference: str, size: ImageSize) -> Image:

@@ -214,6 +214,7 @@ def judge_task(session: Session, task_id: int) -> Counter[str]:
         [_final(one) for one in annotations.values()],
         [_seen(one) for one in predictions],
         project.controls if project else {},
+        task.data if (task := session.get(Task, task_id)) else {},
     )
     session.execute(delete(RegionVerdict).where(RegionVerdict.task_id == task_id))
     for one in judged:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from maskloop.geometry.masks import iou
 from maskloop.learning import regions
@@ -70,10 +71,19 @@ class Judged:
         return regions.label(self.before) if self.before is not None else None
 
 
-def judge(finals: Sequence[Final], predictions: Sequence[Seen], controls: Controls) -> list[Judged]:
-    """One verdict for each region of the annotations, and for each predicted region that was dropped."""
+def judge(
+    finals: Sequence[Final], predictions: Sequence[Seen], controls: Controls, data: Mapping[str, Any]
+) -> list[Judged]:
+    """One verdict for each region of the annotations, and for each predicted region that was dropped.
+
+    controls: of the project, and data: of the task, as far as they are known.
+    """
     predicted = {region["id"]: (seen, region) for seen in by_age(predictions) for region in seen.regions}
-    judged = [_judge_final(final, region, predicted, controls) for final in finals for region in final.regions]
+    judged = [
+        _judge_final(final, region, predicted, find_problem(region, controls, data))
+        for final in finals
+        for region in final.regions
+    ]
     judged += _rejected(finals, predictions)
     return list({(one.annotation_id, one.region_id): one for one in judged}.values())
 
@@ -82,11 +92,8 @@ def by_age(predictions: Iterable[Seen]) -> list[Seen]:
     return sorted(predictions, key=lambda seen: (seen.made_at, seen.id))
 
 
-def _judge_final(
-    final: Final, region: Region, predicted: Mapping[str, tuple[Seen, Region]], controls: Controls
-) -> Judged:
+def _judge_final(final: Final, region: Region, predicted: Mapping[str, tuple[Seen, Region]], problem: str) -> Judged:
     seen, before = predicted.get(region["id"], (None, None))
-    problem = find_problem(region, controls)
     overlap = None
     if before is not None:
         try:
@@ -135,7 +142,7 @@ def overlap_of(before: Region, after: Region) -> float:
     return iou(regions.mask(before), regions.mask(after))
 
 
-def find_problem(region: Region, controls: Controls) -> str:
+def find_problem(region: Region, controls: Controls, data: Mapping[str, Any]) -> str:
     """Why a region can't be learned from, as far as its JSON tells; empty if it can. Masks are not decoded."""
     name = region.get("from_name")
     control = controls.get(name) if isinstance(name, str) else None
@@ -146,6 +153,8 @@ def find_problem(region: Region, controls: Controls) -> str:
         return f"the labeling configuration has no label {label!r} in {name}"
     try:
         regions.check(region)
+        if controls and data:
+            regions.image_of(region, data, controls)
     except UnusableRegion as error:
         return str(error)
     return ""
