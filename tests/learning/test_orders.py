@@ -100,14 +100,14 @@ def test_a_large_project_is_looked_at_less_often_than_a_small_one(sqlite_store: 
 
     follower = Follower(sqlite_store, [look], clock=lambda: now)
     review(sqlite_store, 3)
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(ExceptionGroup):
         follower.round()
     review(sqlite_store, 4)
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(ExceptionGroup):
         follower.round()
     assert done == [3, 4]
     now = REST
-    with pytest.raises(QueueUnavailable):
+    with pytest.raises(ExceptionGroup):
         follower.round()
     assert done == [3, 4, 3]
 
