@@ -83,7 +83,7 @@ def test_a_label_may_stand_in_a_result_of_its_own(store: FeedbackStore) -> None:
     shape = brush("a", 3, "")
     annotate(store, 1, shape, shape | {"type": "labels", "value": shape["value"] | {"labels": ["Cat"]}})
     (photo,) = from_reviews(store, 7, load)
-    assert [example.label for example in photo.examples] == ["Cat"]
+    assert [example.label for example in photo.objects] == ["Cat"]
     assert count_labels(store, 7) == {"Cat": 1}
 
 
