@@ -178,6 +178,23 @@ def test_which_job_has_a_key_is_forgotten_in_time(
     assert redis.ttl(JobQueue(CLICKS, redis).latest_key("task 1")) > 0  # type: ignore[operator]
 
 
+def test_of_many_jobs_at_once_each_is_taken_on_or_told_why_not(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
+) -> None:
+    def submit(count: int) -> list[Ticket | MaskloopError]:
+        return dispatcher.submit_all("echo", [(f"{n}", n) for n in range(count)], queue=CLICKS)
+
+    assert [type(outcome) for outcome in submit(2)] == [QueueUnavailable] * 2
+    start_workers()
+    click(dispatcher, "hold", "held")
+    assert redis.blpop(["began"], timeout=10)
+    outcomes = submit(10)
+    assert [type(outcome) for outcome in outcomes] == [Ticket] * 8 + [QueueFull] * 2
+    assert submit(8) == outcomes[:8]
+    redis.rpush("let go held", 1)
+    assert [dispatcher.wait(ticket) for ticket in outcomes[:8]] == list(range(8))  # type: ignore[arg-type]
+
+
 def test_it_can_be_asked_whether_a_keys_job_will_give_a_result(
     dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
 ) -> None:

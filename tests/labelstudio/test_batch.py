@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.errors import Abandoned, QueueFull, QueueUnavailable
+from maskloop.labelstudio import batch
 from maskloop.labelstudio.batch import Batches
 from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.handlers import payload_of
@@ -259,7 +261,30 @@ def test_what_the_queue_does_not_take_is_told(start_discs: Make, batches: Make, 
     results = batches(deadline=1.0, most=3).predict(many)
     assert versions(results)[-1].startswith("model-1 failed: 3 jobs wait in the batch queue already")
     with pytest.raises(QueueFull):
-        batches(deadline=1.0, most=3).predict(wanted(task(99)))
+        batches(deadline=1.0, most=2).predict(wanted(task(99)))
+
+
+def test_what_there_is_no_time_to_collect_is_left_to_a_courier(
+    start_discs: Make,
+    dispatcher: Dispatcher,
+    courier: Courier,
+    label_studio: FakeLabelStudio,
+    redis: Redis,
+    until: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Ledger):
+        def claim(self, entries: Any, batch: int) -> Any:
+            until(lambda: time.time() > end)
+            return super().claim(entries, batch)
+
+    monkeypatch.setattr(batch, "CHUNK", 1)
+    start_discs(go=2)
+    batches = Batches(dispatcher, Slow(redis), deadline=3.0, delivers=True)
+    end = time.time() + 3.5
+    assert versions(batches.predict(wanted(task(1), task(2)))) == [VERSION, "later"]
+    deliver(1, courier, until)
+    assert label_studio.versions(2) == [VERSION]
 
 
 def test_the_queue_carries_references_and_no_predictions(start_discs: Make, batches: Make, redis: Redis) -> None:

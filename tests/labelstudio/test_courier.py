@@ -10,7 +10,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.labelstudio import courier as couriers
 from maskloop.labelstudio import ledger as ledgers
 from maskloop.labelstudio.courier import Courier
-from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.ledger import Ledger, Wanted
 
 MADE = {"result": [{"id": "a"}], "score": 0.5, "model_version": "v"}
 FAILED = {"result": [], "score": None, "model_version": "v failed: no image"}
@@ -33,8 +33,8 @@ def courier(ledger: Ledger, dispatcher: Dispatcher, label_studio: FakeLabelStudi
 
 def late(ledger: Ledger, task: int, prediction: dict = MADE, *, failed: bool = False) -> None:
     entry = f"{task}-{prediction['model_version']}"
-    ledger.enlist(entry, project=7, task=task, version="v", lease=time.time() - 60)
-    ledger.finish(entry, 7, prediction, failed=failed)
+    ledger.enlist([Wanted(entry, 7, task, "v")], lease=time.time() - 60)
+    ledger.finish((entry, 7), prediction, failed=failed)
 
 
 def test_what_is_due_is_delivered_once(ledger: Ledger, courier: Courier, label_studio: FakeLabelStudio) -> None:
@@ -123,8 +123,7 @@ def test_a_task_that_is_gone_holds_up_nobody(ledger: Ledger, courier: Courier, l
 def test_a_task_whose_request_died_before_it_submitted_the_job_is_told_as_failed(
     ledger: Ledger, courier: Courier, label_studio: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for task in range(1, 12):
-        ledger.enlist(f"{task}", project=7, task=task, version="v", lease=time.time() - 60)
+    ledger.enlist([Wanted(f"{task}", 7, task, "v") for task in range(1, 12)], lease=time.time() - 60)
     assert courier.find_lost() == 0
     monkeypatch.setattr(ledgers, "SUBMITTING", 0.0)
     assert courier.find_lost() + courier.find_lost() == 11

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis import Redis
 
 from maskloop.labelstudio.api import LabelStudioApi
-from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.ledger import Ledger, Wanted
 from maskloop.labelstudio.projects import Projects
 from maskloop.labelstudio.showing import Showing, Troubles
 
@@ -83,11 +83,11 @@ def test_a_promoted_version_is_shown_once_there_are_predictions_of_it_and_a_roll
 def test_predictions_under_way_are_waited_for(redis: Redis) -> None:
     project = Project("v1", {"v1": 10, "v2": 1})
     ledger = Ledger(redis)
-    ledger.enlist("e", project=PROJECT, task=1, version="v2", lease=0, delivers=True)
+    ledger.enlist([Wanted("e", PROJECT, 1, "v2")], lease=0)
     follower = showing(redis, project)
     follower.look_around()
     assert project.shown == "v1"
-    ledger.drop("e", PROJECT)
+    ledger.drop(("e", PROJECT))
     follower.look_around()
     assert project.shown == "v2"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Iterable
 from math import ceil, inf
 from threading import Event
 from typing import Any, Literal
@@ -129,14 +130,45 @@ class Dispatcher:
         starting.
         """
         end = time.monotonic() + patience
-        target = self._queues[queue]
         due = None if deadline is None else time.time() + deadline
-        lifetime = -1 if deadline is None else max(1, ceil(deadline))
+        keys, args = self._request(kind, payload, queue, due, key, on_same_key, first)
+        with reaching_redis():
+            verdict, detail = self._submit(keys, args)
+            while verdict == b"no_worker" and not detail and time.monotonic() < end:
+                time.sleep(REPLACEMENT_PAUSE)
+                verdict, detail = self._submit(keys, args)
+        outcome = _taken_on(queue, due, verdict, detail)
+        if isinstance(outcome, MaskloopError):
+            raise outcome
+        return outcome
+
+    def submit_all(
+        self, kind: str, payloads: Iterable[tuple[str, Json]], *, queue: QueueName
+    ) -> list[Ticket | MaskloopError]:
+        """Many jobs without a deadline, each with its key, to ``join``, in one round trip. In the place of one that
+        isn't taken on stands what ``submit`` would raise."""
+        with reaching_redis(), self._redis.pipeline(transaction=False) as pipe:
+            for key, payload in payloads:
+                self._submit(*self._request(kind, payload, queue, None, key, "join", first=False), client=pipe)
+            return [_taken_on(queue, None, *reply) for reply in pipe.execute()]
+
+    def _request(
+        self,
+        kind: str,
+        payload: Json,
+        queue: QueueName,
+        due: float | None,
+        key: str | None,
+        on_same_key: OnSameKey,
+        first: bool,
+    ) -> tuple[list[Any], list[Any]]:
+        """The script's keys and arguments."""
+        target = self._queues[queue]
         job = _job(kind, payload, target, due)
         keys = [job.key, target.key, target.workers_key, target.failure_key, target.latest_key(key or "")]
         args = [
             job.id,
-            lifetime,
+            -1 if due is None else max(1, ceil(due - time.time())),
             self._limits.get(queue, -1),
             on_same_key if key else "",
             REPLACED,
@@ -144,18 +176,7 @@ class Dispatcher:
             "LPUSH" if first else "RPUSH",
             *_fields(job),
         ]
-        with reaching_redis():
-            verdict, detail = self._submit(keys=keys, args=args)
-            while verdict == b"no_worker" and not detail and time.monotonic() < end:
-                time.sleep(REPLACEMENT_PAUSE)
-                verdict, detail = self._submit(keys=keys, args=args)
-        if verdict == b"full":
-            raise QueueFull(
-                f"{detail.decode()} jobs wait in the {queue} queue already.", "Try again soon, or start more workers."
-            )
-        if verdict == b"no_worker":
-            raise _no_worker(queue, detail)
-        return Ticket(detail.decode(), queue, due)
+        return keys, args
 
     def wait(self, ticket: Ticket, *, timeout: float | None = None, stop: Event | None = None) -> Json:
         """Blocks until the job has ended; returns its result or raises its error.
@@ -190,7 +211,7 @@ class Dispatcher:
         if ticket.remaining() > 0 and hopeless < PATIENCE:
             raise TimeoutError
         with reaching_redis():
-            self._take_out(ticket)
+            self._take_out(ticket, self._redis)
             if not self._has_worker(ticket.queue):
                 raise _no_worker(ticket.queue, self._redis.get(self._queues[ticket.queue].failure_key))
         if ticket.remaining() > 0:
@@ -199,13 +220,19 @@ class Dispatcher:
             f"No {ticket.queue} worker had an answer in time.", "Try again; if it lasts, start more workers."
         )
 
-    def cancel(self, ticket: Ticket) -> None:
-        """A job that waits ends with Cancelled at once; one that runs is told so (see ``JobContext.check``)."""
-        with reaching_redis():
-            self._redis.set(cancel_key(ticket.id), 1, ex=LASTING_RESULT_TTL)
-            if self._take_out(ticket):
-                self._redis.xadd(_results_key(ticket.id), {"type": 1, "return_value": CANCELLED})
-                self._redis.expire(_results_key(ticket.id), RESULT_TTL)
+    def cancel(self, *tickets: Ticket) -> None:
+        """Jobs that wait end with Cancelled at once; those that run are told so (see ``JobContext.check``)."""
+        with reaching_redis(), self._redis.pipeline(transaction=False) as pipe:
+            for ticket in tickets:
+                pipe.set(cancel_key(ticket.id), 1, ex=LASTING_RESULT_TTL)
+            pipe.execute()
+            for ticket in tickets:
+                self._take_out(ticket, pipe)
+            for ticket, waited in zip(tickets, pipe.execute(), strict=True):
+                if waited:
+                    pipe.xadd(_results_key(ticket.id), {"type": 1, "return_value": CANCELLED})
+                    pipe.expire(_results_key(ticket.id), RESULT_TTL)
+            pipe.execute()
 
     def lost(self, key: str, queue: QueueName) -> MaskloopError | None:
         """Why the newest job with this key gives no result any more; None while it may."""
@@ -227,9 +254,9 @@ class Dispatcher:
             return error
         return QueueUnavailable("Its job is lost: maskloop was killed as it began, or Redis lost it.", "Ask again.")
 
-    def _take_out(self, ticket: Ticket) -> bool:
+    def _take_out(self, ticket: Ticket, client: Redis) -> None:
         keys = [self._queues[ticket.queue].key, Job.key_for(ticket.id)]
-        return bool(self._withdraw(keys=keys, args=[ticket.id]))
+        self._withdraw(keys=keys, args=[ticket.id], client=client)
 
     def _has_hope(self, ticket: Ticket) -> bool:
         """Whether the job still exists and a worker of its queue lives."""
@@ -257,6 +284,15 @@ def _job(kind: str, payload: Json, queue: JobQueue, due: float | None) -> Job:
     )
     job.enqueued_at = job.created_at
     return job
+
+
+def _taken_on(queue: QueueName, due: float | None, verdict: bytes, detail: bytes) -> Ticket | MaskloopError:
+    """What the script's answer means."""
+    if verdict == b"full":
+        return QueueFull(
+            f"{detail.decode()} jobs wait in the {queue} queue already.", "Try again soon, or start more workers."
+        )
+    return _no_worker(queue, detail) if verdict == b"no_worker" else Ticket(detail.decode(), queue, due)
 
 
 def _results_key(job_id: str) -> str:

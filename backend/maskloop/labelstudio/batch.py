@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.jobs import Cancelled, Ticket
 from maskloop.dispatch.queues import QueueName
-from maskloop.errors import Abandoned, DeadlineExceeded, MaskloopError, QueueFull, QueueUnavailable
+from maskloop.errors import Abandoned, DeadlineExceeded, MaskloopError, QueueUnavailable
 from maskloop.inference import Segmenter
 from maskloop.labelstudio.failures import failed_prediction, failed_prefix
 from maskloop.labelstudio.handlers import pre_annotate
-from maskloop.labelstudio.ledger import Ledger, Verdict
+from maskloop.labelstudio.ledger import Key, Ledger, Verdict, Wanted
 from maskloop.sam.automatic import AutomaticSettings
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ NOBODY = 0
 """The project of tasks that aren't stored in Label Studio."""
 HOW_TO_DELIVER = "Set MASKLOOP_LABEL_STUDIO_URL and MASKLOOP_LABEL_STUDIO_API_KEY, then retrieve again."
 OPENING = 2.0
+COLLECTING = 5.0
+"""Seconds at the end of a request's time, or a tenth of it, in which what is ready is collected."""
+CHUNK = 50
+"""Tasks that Redis is asked of at once."""
 MOST_INLINE = 64 << 20
 """Bytes of predictions in one answer, about; Label Studio holds it all in memory."""
 
@@ -48,8 +52,7 @@ class _Asked:
     to wait for."""
 
     payload: Json
-    entry: str
-    project: int
+    wanted: Wanted
     stored: Set[str] = frozenset()
     ticket: Ticket | None = None
     answer: Json | None = field(default=None, repr=False)
@@ -75,15 +78,16 @@ class Batches:
         set: the predictions are left to a courier, or to the next request.
         """
         stop = stop or Event()
-        end = time.time() + self._patience(len(payloads))
+        patience = self._patience(len(payloads))
+        lease = time.time() + patience
         known = stored or [frozenset[str]()] * len(payloads)
         asked = [self._asked(payload, versions) for payload, versions in zip(payloads, known, strict=True)]
-        self._submit(asked, end, stop)
-        self._wait(asked, end, stop)
+        self._submit(asked, lease, stop)
+        self._wait(asked, lease - min(COLLECTING, patience / 10), stop)
         if stop.is_set():
-            self._drop([one for one in asked if one.project == NOBODY])
+            self._drop([one for one in asked if one.wanted.project == NOBODY])
             raise Abandoned("Who asked hung up, or maskloop has to stop.", "What it has begun goes on, and isn't lost.")
-        self._collect(asked, stop)
+        self._collect(asked, lease, stop)
         self._leave([one for one in asked if one.answer is None and one.ticket is not None])
         return [[] if one.answer is None or one.answer["model_version"] in one.stored else one.answer for one in asked]
 
@@ -95,39 +99,34 @@ class Batches:
 
     def _asked(self, payload: Json, stored: Set[str]) -> _Asked:
         project, task = payload["project"], payload["task"]["id"]
+        version = payload["version"]
         if project is None or task is None:
-            return _Asked(payload, uuid4().hex, NOBODY)
-        return _Asked(payload, identity(payload), project, stored)
+            return _Asked(payload, Wanted(uuid4().hex, NOBODY, task or 0, version))
+        replaces = any(known.startswith(failed_prefix(version)) for known in stored)
+        return _Asked(payload, Wanted(identity(payload), project, task, version, replaces), stored)
 
-    def _submit(self, asked: Sequence[_Asked], end: float, stop: Event) -> None:
-        for number, one in enumerate(asked):
+    def _submit(self, asked: Sequence[_Asked], lease: float, stop: Event) -> None:
+        for start in range(0, len(asked), CHUNK):
             if stop.is_set():
                 return
-            task, version = one.payload["task"]["id"] or 0, one.payload["version"]
-            failed_before = any(stored.startswith(failed_prefix(version)) for stored in one.stored)
-            verdict = self._ledger.enlist(
-                one.entry,
-                project=one.project,
-                task=task,
-                version=version,
-                lease=end,
-                delivers=self._delivers,
-                replaces=failed_before,
-            )
-            if verdict in (Verdict.READY, Verdict.ELSEWHERE):
-                continue
-            job = {"entry": one.entry, "project": one.project, "work": one.payload}
-            try:
-                ticket = self._dispatcher.submit(
-                    KIND, job, queue=QueueName.BATCH, deadline=None, key=one.entry, on_same_key="join"
-                )
-            except (QueueFull, QueueUnavailable) as error:
-                self._ledger.drop(one.entry, one.project)
-                if number == 0:
-                    raise
-                fail(asked[number:], error)
+            chunk = asked[start : start + CHUNK]
+            verdicts = self._ledger.enlist([one.wanted for one in chunk], lease=lease, delivers=self._delivers)
+            made = [pair for pair in zip(chunk, verdicts, strict=True) if pair[1] in (Verdict.WAITING, Verdict.LATER)]
+            jobs = [(one.wanted.id, _job(one)) for one, _ in made]
+            outcomes = self._dispatcher.submit_all(KIND, jobs, queue=QueueName.BATCH)
+            refused, error = [], None
+            for (one, verdict), outcome in zip(made, outcomes, strict=True):
+                if isinstance(outcome, MaskloopError):
+                    refused.append(one)
+                    error = outcome
+                elif verdict is Verdict.WAITING:
+                    one.ticket = outcome
+            if error:
+                self._ledger.drop(*[one.wanted.key for one in refused])
+                if len(refused) == len(chunk) and start == 0:
+                    raise error
+                fail([*refused, *asked[start + CHUNK :]], error)
                 return
-            one.ticket = ticket if verdict is Verdict.WAITING else None
 
     def _wait(self, asked: Sequence[_Asked], end: float, stop: Event) -> None:
         for one in asked:
@@ -141,23 +140,25 @@ class Batches:
             except TimeoutError:
                 return
             except MaskloopError as error:
-                settle_failure(self._ledger, one.entry, one.project, one.payload, error)
+                settle_failure(self._ledger, one.wanted.key, one.payload, error)
                 if isinstance(error, QueueUnavailable):
                     return
 
-    def _collect(self, asked: Sequence[_Asked], stop: Event) -> None:
+    def _collect(self, asked: Sequence[_Asked], lease: float, stop: Event) -> None:
         """Claims what is ready, at last what became so of another request's work."""
         room = MOST_INLINE
-        for one in asked:
-            if stop.is_set():
+        for chunk in chunks([one for one in asked if one.answer is None]):
+            if stop.is_set() or room <= 0 or time.time() > lease:
                 return
-            if one.answer is None and room > 0 and (claimed := self._ledger.claim(one.entry, one.project, len(asked))):
-                one.answer, size = claimed
-                room -= size
+            claimed = self._ledger.claim([one.wanted.key for one in chunk], len(asked))
+            for one, found in zip(chunk, claimed, strict=True):
+                if found:
+                    one.answer, size = found
+                    room -= size
 
     def _leave(self, late: Sequence[_Asked]) -> None:
         """What happens to tasks that nobody waits for any more."""
-        left = [one for one in late if one.project == NOBODY or not self._delivers]
+        left = [one for one in late if one.wanted.project == NOBODY or not self._delivers]
         self._drop(left)
         fail(
             left,
@@ -166,13 +167,12 @@ class Batches:
             ),
         )
         if len(late) > len(left):
-            log.info("project=%d %d tasks will be delivered when they are ready", late[0].project, len(late))
+            log.info("project=%d %d tasks will be delivered when they are ready", late[0].wanted.project, len(late))
 
     def _drop(self, asked: Sequence[_Asked]) -> None:
-        for one in asked:
-            if one.ticket:
-                self._dispatcher.cancel(one.ticket)
-                self._ledger.drop(one.entry, one.project)
+        for chunk in chunks([one for one in asked if one.ticket]):
+            self._dispatcher.cancel(*[one.ticket for one in chunk if one.ticket])
+            self._ledger.drop(*[one.wanted.key for one in chunk])
 
 
 def fail(asked: Sequence[_Asked], error: MaskloopError) -> None:
@@ -180,7 +180,17 @@ def fail(asked: Sequence[_Asked], error: MaskloopError) -> None:
     for one in asked:
         one.answer = failed_prediction(error, one.payload["version"], one.payload["label_config"])
     if asked:
-        log.error("project=%d %d tasks failed: %s", asked[0].project, len(asked), error)
+        log.error("project=%d %d tasks failed: %s", asked[0].wanted.project, len(asked), error)
+
+
+def _job(one: _Asked) -> Json:
+    """What a batch worker is given."""
+    return {"entry": one.wanted.id, "project": one.wanted.project, "work": one.payload}
+
+
+def chunks(asked: Sequence[_Asked]) -> Iterator[Sequence[_Asked]]:
+    """As many as Redis is asked of at once."""
+    return (asked[start : start + CHUNK] for start in range(0, len(asked), CHUNK))
 
 
 def identity(payload: Json) -> str:
@@ -188,13 +198,14 @@ def identity(payload: Json) -> str:
     return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def settle_failure(ledger: Ledger, entry: str, project: int, payload: Json, error: MaskloopError) -> None:
+def settle_failure(ledger: Ledger, entry: Key, payload: Json, error: MaskloopError) -> None:
     """Makes the error the task's prediction, unless somebody made another; a job taken back leaves nothing."""
     if isinstance(error, Cancelled):
-        ledger.drop(entry, project)
+        ledger.drop(entry)
         return
+    project = entry[1]
     failed = failed_prediction(error, payload["version"], payload["label_config"])
-    if ledger.finish(entry, project, failed, failed=True):
+    if ledger.finish(entry, failed, failed=True):
         ledger.note_failure(project, payload["task"]["id"], str(error))
         log.warning("project=%d task=%s failed: %s", project, payload["task"]["id"], error)
 
@@ -216,13 +227,13 @@ def handler(
 
     def run(job: Any, context: JobContext) -> None:
         context.check()
-        entry, project, payload = job["entry"], int(job["project"]), job["work"]
+        entry, payload = (job["entry"], int(job["project"])), job["work"]
         try:
             made = score(pre_annotate(segmenter, payload, automatic, classify))
         except MaskloopError as error:
-            settle_failure(ledger, entry, project, payload, error)
+            settle_failure(ledger, entry, payload, error)
         else:
-            if ledger.finish(entry, project, made):
+            if ledger.finish(entry, made):
                 note(payload, made)
 
     return run

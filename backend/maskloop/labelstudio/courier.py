@@ -54,7 +54,7 @@ class Courier:
             except LabelStudioError as error:
                 if isinstance(error, Refused) and error.status in GONE:
                     log.warning("project=%d task=%d is gone: %s", delivery.project, delivery.task, error)
-                    self._ledger.drop(delivery.id, delivery.project)
+                    self._ledger.drop((delivery.id, delivery.project))
                     continue
                 self._ledger.postpone(delivery, self._pause)
                 self._hold(error)
@@ -74,7 +74,7 @@ class Courier:
             if error := self._dispatcher.lost(entry.id, QueueName.BATCH):
                 lost += 1
                 payload = {"task": {"id": entry.task}, "version": entry.version, "label_config": ""}
-                settle_failure(self._ledger, entry.id, entry.project, payload, error)
+                settle_failure(self._ledger, (entry.id, entry.project), payload, error)
         return lost
 
     def _deliver(self, delivery: Delivery) -> None:

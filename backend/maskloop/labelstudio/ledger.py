@@ -20,16 +20,20 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from redis import Redis
+from redis.client import Pipeline
 
 from maskloop.dispatch.queues import reaching_redis
 
 Json = dict[str, Any]
+Key = tuple[str, int]
+"""Of an entry: its id, and the project."""
 PREFIX = "maskloop:batch:"
 PROJECTS = f"{PREFIX}projects"
 MARGIN = 1.0
@@ -185,6 +189,22 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A prediction that is asked for. ``replaces``: Label Studio has one that tells of a failure; a courier alone can
+    take it away."""
+
+    id: str
+    project: int
+    task: int
+    version: str
+    replaces: bool = False
+
+    @property
+    def key(self) -> Key:
+        return self.id, self.project
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """A prediction that a courier has taken: it alone may deliver it. ``failed``: it tells why there is none."""
 
@@ -218,7 +238,8 @@ class Tally:
 
 
 class Ledger:
-    """Thread-safe. Every method raises QueueUnavailable when Redis can't be reached."""
+    """Thread-safe. Every method raises QueueUnavailable when Redis can't be reached. Those that take many entries make
+    one round trip for all."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -226,46 +247,32 @@ class Ledger:
             redis.register_script, (ENLIST, FINISH, CLAIM, TAKE, CLOSE)
         )
 
-    def enlist(
-        self,
-        entry: str,
-        *,
-        project: int,
-        task: int,
-        version: str,
-        lease: float,
-        delivers: bool = True,
-        replaces: bool = False,
-    ) -> Verdict:
-        """Wants a task's prediction until ``lease``. ``delivers``: there is a courier. ``replaces``: Label Studio has
-        one that tells of a failure; a courier alone can take it away."""
-        with reaching_redis():
-            flags = [int(delivers), int(replaces)]
-            verdict: bytes = self._enlist(
-                keys=[*self._keys(entry, project), PROJECTS],
-                args=[entry, project, task, version, time.time(), lease, MARGIN, KEEP_READY, *flags],
-            )
-        return Verdict(verdict.decode())
+    def enlist(self, wanted: Iterable[Wanted], *, lease: float, delivers: bool = True) -> list[Verdict]:
+        """Wants predictions until ``lease``. ``delivers``: there is a courier."""
+        with self._round_trip() as pipe:
+            for one in wanted:
+                about: list[Any] = [one.id, one.project, one.task, one.version]
+                terms = [time.time(), lease, MARGIN, KEEP_READY, int(delivers), int(one.replaces)]
+                self._enlist(keys=[*self._keys(one.key), PROJECTS], args=[*about, *terms], client=pipe)
+            verdicts = pipe.execute()
+        return [Verdict(verdict.decode()) for verdict in verdicts]
 
-    def finish(self, entry: str, project: int, prediction: Json, *, failed: bool = False) -> bool:
+    def finish(self, entry: Key, prediction: Json, *, failed: bool = False) -> bool:
         """Makes a waiting task's prediction ready. False if it was: the second time changes nothing."""
+        args: list[Any] = [entry[0], time.time(), pack(prediction), int(failed), MARGIN]
         with reaching_redis():
-            return bool(
-                self._finish(
-                    keys=self._keys(entry, project), args=[entry, time.time(), pack(prediction), int(failed), MARGIN]
-                )
-            )
+            return bool(self._finish(keys=self._keys(entry), args=args))
 
-    def claim(self, entry: str, project: int, batch: int) -> tuple[Json, int] | None:
-        """The prediction and its size in bytes, to be answered by the caller, with ``batch`` others, and by nobody
+    def claim(self, entries: Iterable[Key], batch: int) -> list[tuple[Json, int] | None]:
+        """Each prediction and its size in bytes, to be answered by the caller, in a batch of so many, and by nobody
         else; None if it isn't ready, or somebody else has it."""
-        with reaching_redis():
-            settled = time.time() + SETTLE + SETTLE_EACH * batch
-            packed = self._claim(keys=self._keys(entry, project), args=[entry, settled, KEEP_DONE])
-        if not packed:
-            return None
-        text = zlib.decompress(packed)
-        return json.loads(text), len(text)
+        settled = time.time() + SETTLE + SETTLE_EACH * batch
+        with self._round_trip() as pipe:
+            for entry in entries:
+                self._claim(keys=self._keys(entry), args=[entry[0], settled, KEEP_DONE], client=pipe)
+            claimed = pipe.execute()
+        texts = [packed and zlib.decompress(packed) for packed in claimed]
+        return [(json.loads(text), len(text)) if text else None for text in texts]
 
     def take(self) -> Delivery | None:
         """One prediction that is due for delivery, if there is any. Given to another courier after ``GRASP``."""
@@ -284,14 +291,14 @@ class Ledger:
         )
 
     def delivered(self, delivery: Delivery) -> None:
-        self._end(delivery.id, delivery.project, "delivered", time.time() + SETTLE)
+        self._end([(delivery.id, delivery.project)], "delivered", time.time() + SETTLE)
 
     def postpone(self, delivery: Delivery, seconds: float) -> None:
-        self._end(delivery.id, delivery.project, "postponed", time.time() + seconds)
+        self._end([(delivery.id, delivery.project)], "postponed", time.time() + seconds)
 
-    def drop(self, entry: str, project: int) -> None:
-        """Nobody wants it any more, or it can't be made now: the next request begins anew."""
-        self._end(entry, project, "dropped", 0)
+    def drop(self, *entries: Key) -> None:
+        """Nobody wants them any more, or they can't be made now: the next request begins anew."""
+        self._end(entries, "dropped", 0)
 
     def count_waiting(self) -> int:
         """Tasks of all projects whose predictions are being made."""
@@ -315,7 +322,7 @@ class Ledger:
     def tallies(self) -> dict[int, Tally]:
         """By project."""
         kept = time.time() - KEEP_READY
-        with reaching_redis(), self._redis.pipeline(transaction=False) as pipe:
+        with self._round_trip() as pipe:
             projects = self._projects()
             for project in projects:
                 pipe.zcount(f"{PREFIX}waiting:{project}", kept, "+inf")
@@ -356,13 +363,21 @@ class Ledger:
             noted: Any = self._redis.get(f"{PREFIX}trouble")
         return noted.decode() if noted else ""
 
-    def _end(self, entry: str, project: int, outcome: str, at: float) -> None:
-        with reaching_redis():
-            self._close(keys=self._keys(entry, project), args=[entry, outcome, at, KEEP_DONE])
+    def _end(self, entries: Iterable[Key], outcome: str, at: float) -> None:
+        with self._round_trip() as pipe:
+            for entry in entries:
+                self._close(keys=self._keys(entry), args=[entry[0], outcome, at, KEEP_DONE], client=pipe)
+            pipe.execute()
+
+    @contextmanager
+    def _round_trip(self) -> Iterator[Pipeline]:
+        with reaching_redis(), self._redis.pipeline(transaction=False) as pipe:
+            yield pipe
 
     @staticmethod
-    def _keys(entry: str, project: int) -> list[str]:
-        return [f"{PREFIX}entry:{entry}", *(f"{PREFIX}{name}:{project}" for name in ("due", "waiting", "stats"))]
+    def _keys(entry: Key) -> list[str]:
+        name, project = entry
+        return [f"{PREFIX}entry:{name}", *(f"{PREFIX}{name}:{project}" for name in ("due", "waiting", "stats"))]
 
 
 def pack(prediction: Json) -> bytes:
