@@ -70,8 +70,8 @@ def test_a_database_that_is_down_is_said_to_be(tmp_path: Path) -> None:
 
 
 EVENT = (
-    "INSERT INTO events (id, identity, source, action, received_at, payload, reason) "
-    "VALUES (1, 'x', 'label-studio', 'ANNOTATION_CREATED', '2026-11-21 08:00:00', '', '')"
+    "INSERT INTO events (identity, source, action, received_at, payload, reason) "
+    "VALUES ('x', 'label-studio', 'ANNOTATION_CREATED', '2026-11-21 08:00:00', '', '')"
 )
 ANNOTATION = (
     "INSERT INTO annotations (id, task_id, event_id, identity, updated_at, received_at, result, skipped, converted, "
