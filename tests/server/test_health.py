@@ -95,6 +95,11 @@ def test_what_keeps_predictions_from_being_delivered_is_a_problem() -> None:
     assert health(look, {None: "v"})["problems"] == ["Label Studio answers 401."]
 
 
+def test_what_is_wrong_with_a_projects_configuration_is_a_problem() -> None:
+    look = Look(all_well(), {"advice": {"7": "Hang it on a <Text>."}})
+    assert health(look, {None: "v"})["problems"] == ["Project 7: Hang it on a <Text>."]
+
+
 def test_the_page_tells_how_far_batches_are_and_what_failed_last() -> None:
     batches = {
         "projects": {"7": {"waiting": 300, "ready": 90, "answered": 0, "delivered": 2, "failed": 41}},
