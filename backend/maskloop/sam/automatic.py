@@ -1,8 +1,8 @@
 """Everything in an image: a grid of clicks, the good masks among their answers, no duplicates.
 
 The method and the names of the parameters are those of Segment Anything's automatic generator,
-https://arxiv.org/abs/2304.02643, section 5 and appendix B; ``AutomaticSettings.official()`` gives its masks. The time
-goes elsewhere:
+https://arxiv.org/abs/2304.02643, section 5 and appendix B; ``AutomaticSettings.official()`` gives its masks, and on
+small photos some whose stability is near the threshold. The time goes elsewhere:
 
 * points are asked from coarse to fine, and those whose answer can be foreseen are spared (``coverage``);
 * a mask is judged by its predicted score first, then by stability and box in the encoder's 1024 square, around the
