@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from rq import Queue
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
@@ -61,7 +62,15 @@ def reaching_redis() -> Iterator[None]:
 
 
 def unavailable(error: RedisError) -> QueueUnavailable:
-    return QueueUnavailable(f"Redis can't be used: {error}", "Start Redis, or check --redis-url (MASKLOOP_REDIS_URL).")
+    if isinstance(error, AuthenticationError):
+        return QueueUnavailable(
+            "Redis wants a password, or another one.",
+            "Name it in --redis-url (MASKLOOP_REDIS_URL): redis://:PASSWORD@host, or redis://USER:PASSWORD@host.",
+        )
+    hint = "Start Redis, or check --redis-url (MASKLOOP_REDIS_URL)."
+    if isinstance(error, RedisTimeoutError):
+        hint += " With rediss:// in place of redis://, a Redis without TLS doesn't answer either."
+    return QueueUnavailable(f"Redis can't be used: {str(error).rstrip('.')}.", hint)
 
 
 class Serializer:
