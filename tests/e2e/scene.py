@@ -21,6 +21,7 @@ from maskloop.geometry import label_studio_rle
 from maskloop.learning.registry import Registry
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation
+from maskloop.learning.versions import registry_of
 from maskloop.settings import Settings
 
 JSON = dict[str, Any]
@@ -121,7 +122,7 @@ class Server:
         return sum(one.value for one in samples if one.labels["kind"] == kind and one.labels["outcome"] == "ok")
 
     def registry(self) -> Registry:
-        return Registry(self.data / "models", Settings().weights_dir)
+        return registry_of(Settings(data_dir=self.data))
 
     def maskloop(self, label_studio: LabelStudio, token: str, *command: str) -> str:
         """What a command of ``maskloop``, run beside the server, says."""

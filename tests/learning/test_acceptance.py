@@ -10,6 +10,8 @@ from maskloop.learning.acceptance import Judgement, count_judged, follow_verdict
 from maskloop.learning.calibration import FEWEST, Chances
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.versions import registry_of
+from maskloop.settings import Settings
 
 PROJECT = {"id": 7}
 VERSION = "mobile_sam-1"
@@ -17,7 +19,7 @@ VERSION = "mobile_sam-1"
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "models", tmp_path / "official.pt")
+    return registry_of(Settings(data_dir=tmp_path))
 
 
 def box(region: str, **more: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def registry(tmp_path: Path) -> Registry:
     official = tmp_path / "mobile_sam.pt"
     official.write_bytes(b"official")
     torch.manual_seed(0)
-    found = Registry(tmp_path / "models", official)
+    found = Registry(tmp_path / "models", lambda: official)
     found.add(ModelVersion(name="new"), MobileSam())
     return found
 
@@ -99,7 +99,7 @@ def test_who_ends_a_challenge_is_in_the_audit(
     registry: Registry, sqlite_store: FeedbackStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(models, "open_registry", lambda _: registry)
+    monkeypatch.setattr(models, "registry_of", lambda _: registry)
     monkeypatch.setattr(models, "open_store", lambda _: sqlite_store)
     registry.start_challenge(of(0.2))
     for _ in range(2):  # the second ends nothing
@@ -119,7 +119,7 @@ def test_both_sides_are_called_as_in_the_registry(
 ) -> None:
     """Not as in predictions, where the official weights have their own version's name."""
     monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(models, "open_registry", lambda _: registry)
+    monkeypatch.setattr(models, "registry_of", lambda _: registry)
     monkeypatch.setattr(models, "open_store", lambda _: sqlite_store)
     registry.start_challenge(of(0.2))
     models.compare_command()
@@ -131,7 +131,7 @@ def test_both_sides_are_called_as_in_the_registry(
 def test_what_is_known_of_a_version_is_one_document(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(models, "open_registry", lambda _: registry)
+    monkeypatch.setattr(models, "registry_of", lambda _: registry)
     registry.record_judgement("new", Judgement(passed=True, reason="Better.", against=OFFICIAL))
     for name, said in (("new", "Better."), (OFFICIAL, None)):
         models.show_command(name)

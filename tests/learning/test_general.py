@@ -61,7 +61,7 @@ def test_a_candidate_that_learned_from_shuffled_masks_is_refused(
     tmp_path: Path, official_weights: Path, photos: Photos
 ) -> None:
     """Each photo's masks lie on another photo, at the same place."""
-    registry = Registry(tmp_path / "models", official_weights)
+    registry = Registry(tmp_path / "models", lambda: official_weights)
     shuffled = Prepared([], [], {})
     for (photo, embedding), (other, _) in zip(photos, [*photos[1:], photos[0]], strict=True):
         masks = [np.resize(one.mask, embedding.size) for one in other.objects]

@@ -52,7 +52,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def registry(tmp_path: Path, official: Path) -> Registry:
-    return Registry(tmp_path / "models", official)
+    return Registry(tmp_path / "models", lambda: official)
 
 
 @pytest.fixture

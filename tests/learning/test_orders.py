@@ -11,9 +11,10 @@ from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import QueueUnavailable
 from maskloop.learning.orders import REST, Follower, Order, order_all, submit
-from maskloop.learning.registry import Registry
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
+from maskloop.learning.versions import registry_of
+from maskloop.settings import Settings
 
 OUTLINE = {
     "id": "r",
@@ -129,7 +130,7 @@ def test_a_database_that_is_away_is_told_of_in_the_same_words(tmp_path: Path, ca
 def test_a_schedule_orders_every_project_with_something_to_learn(
     trainer: None, dispatcher: Dispatcher, redis: Redis, sqlite_store: FeedbackStore, tmp_path: Path
 ) -> None:
-    registry = Registry(tmp_path / "models", tmp_path / "mobile_sam.pt")
+    registry = registry_of(Settings(data_dir=tmp_path))
     for project in (3, 4):
         review(sqlite_store, project, OUTLINE)
     review(sqlite_store, 5)

@@ -9,7 +9,9 @@ import torch
 
 from maskloop.errors import BadRequest, WeightsError
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Promotion, Registry, UnknownVersion
+from maskloop.learning.versions import registry_of
 from maskloop.sam.network import MobileSam, load_model, weights_hash
+from maskloop.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def model() -> MobileSam:
 def registry(tmp_path: Path) -> Registry:
     official = tmp_path / "mobile_sam.pt"
     official.write_bytes(b"official")
-    return Registry(tmp_path / "models", official)
+    return Registry(tmp_path / "models", lambda: official)
 
 
 def test_a_new_installation_serves_the_official_weights(registry: Registry, tmp_path: Path) -> None:
@@ -190,4 +192,11 @@ def test_what_can_not_be_read_is_not_said_to_be_damaged(tmp_path: Path) -> None:
     """Or somebody removes it, as they are told to."""
     (tmp_path / "data").write_text("a file")
     with pytest.raises(WeightsError, match=r"service\.json can't be read: Not a directory\. .*MASKLOOP_DATA_DIR"):
-        Registry(tmp_path / "data" / "models", tmp_path / "mobile_sam.pt").in_service()
+        registry_of(Settings(data_dir=tmp_path / "data")).in_service()
+
+
+def test_versions_can_be_asked_about_where_the_official_weights_are_missing(tmp_path: Path) -> None:
+    registry = registry_of(Settings(data_dir=tmp_path, weights_dir=tmp_path))
+    assert (registry.in_service(), registry.versions()) == (OFFICIAL, [ModelVersion(name=OFFICIAL)])
+    with pytest.raises(WeightsError, match="maskloop weights fetch"):
+        registry.promote(OFFICIAL)

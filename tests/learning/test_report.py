@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import Engine
 
 from maskloop.errors import ImageUnavailable
-from maskloop.learning.registry import Registry
 from maskloop.learning.report import NO_LABEL, Report, gather
 from maskloop.learning.report_page import compare, render
 from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.versions import registry_of
+from maskloop.settings import Settings
 
 Json = dict[str, Any]
 PROJECT = {
@@ -54,7 +55,7 @@ def report(sqlite_store: FeedbackStore, tmp_path: Path) -> Report:
         seen = {"id": task, "project": 7, "data": {"photo": f"{task}.png"}}
         store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
     store.process_pending()
-    return gather(store, Registry(tmp_path / "models", tmp_path / "official.pt"), 7)
+    return gather(store, registry_of(Settings(data_dir=tmp_path)), 7)
 
 
 def test_verdicts_by_version(report: Report) -> None:
@@ -86,7 +87,7 @@ def test_other_projects_are_not_read(
     with sqlite_store.session() as session:
         engine = session.get_bind().engine
     with scans(engine) as found:
-        assert gather(sqlite_store, Registry(tmp_path / "models", tmp_path / "official.pt"), 7) == report
+        assert gather(sqlite_store, registry_of(Settings(data_dir=tmp_path)), 7) == report
     assert not {"SCAN annotations", "SCAN predictions", "SCAN region_verdicts"}.intersection(found)
 
 
@@ -118,14 +119,14 @@ def test_what_nobody_looked_at_is_not_counted_and_what_is_gone_not_shown(
     task = {"id": 4, "project": 7, "data": {"photo": "4.png"}}
     sqlite_store.record_event({"action": "ANNOTATIONS_CREATED", "annotation": bulk, "task": task, "project": renamed})
     sqlite_store.process_pending()
-    found = gather(sqlite_store, Registry(tmp_path / "models", tmp_path / "official.pt"), 7)
+    found = gather(sqlite_store, registry_of(Settings(data_dir=tmp_path)), 7)
     assert found.verdicts == report.verdicts
     assert found.worst == ()
 
 
 def test_a_project_without_reviews_has_a_page_too(sqlite_store: FeedbackStore, tmp_path: Path) -> None:
     page = render(
-        gather(sqlite_store, Registry(tmp_path / "m", tmp_path / "o"), 8), lambda _: np.zeros((1, 1, 3), np.uint8)
+        gather(sqlite_store, registry_of(Settings(data_dir=tmp_path)), 8), lambda _: np.zeros((1, 1, 3), np.uint8)
     )
     assert "Nothing was reviewed yet" in page
 

@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 
 from maskloop.background import repeat
-from maskloop.cli.models import open_registry
 from maskloop.engines.base import Engine
 from maskloop.engines.choose import choose_engine
 from maskloop.engines.network_engine import NetworkEngine
@@ -21,7 +20,7 @@ from maskloop.engines.runtime import available_threads
 from maskloop.inference import Segmenter, open_segmenter, open_shared
 from maskloop.learning.calibration import Chances
 from maskloop.learning.registry import Registry
-from maskloop.learning.versions import name_of, version_of
+from maskloop.learning.versions import name_of, registry_of, version_of
 from maskloop.settings import Settings
 
 MODELS_KEPT = 6
@@ -58,7 +57,7 @@ class Models:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._registry = open_registry(settings)
+        self._registry = registry_of(settings)
         self._shared = open_shared(settings)
         self._kept: OrderedDict[str, tuple[NetworkEngine, Segmenter]] = OrderedDict()
         self._lock, self._loading = threading.Lock(), threading.Lock()

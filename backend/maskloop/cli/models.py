@@ -17,11 +17,10 @@ from maskloop.dispatch.private_redis import private_url
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import connect_showing
 from maskloop.learning.challenge import difference, side, verdict
-from maskloop.learning.registry import Challenge, Registry
+from maskloop.learning.registry import Challenge
 from maskloop.learning.store import open_store
-from maskloop.learning.versions import in_words, name_of, version_of
+from maskloop.learning.versions import in_words, name_of, registry_of, version_of
 from maskloop.settings import Settings
-from maskloop.weights import verified_path
 
 app = typer.Typer(
     help="Versions of the model: list, show, promote, rollback, challenge, compare.",
@@ -38,15 +37,10 @@ Project = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Although the gate refused it, or wasn't asked.")]
 
 
-def open_registry(settings: Settings) -> Registry:
-    """The registry in the data directory. Raises WeightsError if the official weights are missing or damaged."""
-    return Registry(settings.data_dir / "models", verified_path(settings.weights_dir))
-
-
 @app.command("list")
 def list_command() -> None:
     """All versions, the oldest first, and where they are in service."""
-    registry = open_registry(load())
+    registry = registry_of(load())
     answering, table = registry.answering(), Table(box=None)
     for column in ("in service", "version", "from", "made", "objects", "click", "box", "NoC@85", "gate"):
         table.add_column(column)
@@ -68,7 +62,7 @@ def list_command() -> None:
 @app.command("show")
 def show_command(version: Version) -> None:
     """Everything that is known of a version, as JSON; its file is checked."""
-    registry = open_registry(load())
+    registry = registry_of(load())
     said = registry.judgement(version)
     registry.weights(version)
     known = registry.get(version).model_dump(mode="json")
@@ -83,7 +77,7 @@ def promote_command(version: Version, project: Project = None, force: Force = Fa
     Everywhere: also in projects that had one of their own.
     """
     settings = load_to_write()
-    registry = open_registry(settings)
+    registry = registry_of(settings)
     said = registry.judgement(version)
     if not force and not (said and said.passed):
         reason = said.reason if said else "The gate wasn't asked."
@@ -105,7 +99,7 @@ def challenge_command(
     It does so wherever that one answers, and ends when another takes its place.
     """
     settings = load_to_write()
-    registry = open_registry(settings)
+    registry = registry_of(settings)
     if end == (version is not None):
         raise BadRequest("Name a version, or --end the challenge that goes on.")
     if version is None:
@@ -124,7 +118,7 @@ def challenge_command(
 def compare_command() -> None:
     """What people kept of the challenger's masks, and of those of the version in service."""
     settings = load_to_write()
-    registry, store = open_registry(settings), open_store(settings)
+    registry, store = registry_of(settings), open_store(settings)
     challenge = registry.challenge()
     if challenge is None:
         raise BadRequest("No challenge goes on.", "Start one: `maskloop models challenge VERSION`.")
@@ -158,7 +152,7 @@ def compare_command() -> None:
 def rollback_command(project: Project = None) -> None:
     """Take back the last promotion: the version that was in service before it is again."""
     settings = load_to_write()
-    registry = open_registry(settings)
+    registry = registry_of(settings)
     taken = registry.rollback(project)
     now = registry.in_service(taken.project)
     details = {"before": taken.name, "project": taken.project}

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from maskloop.cli.models import open_registry
 from maskloop.cli.options import check_output, load_to_write, write_output
 from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.learning.report import gather
 from maskloop.learning.report_page import render
 from maskloop.learning.store import open_store
+from maskloop.learning.versions import registry_of
 
 Project = Annotated[int, typer.Option(help="Number of the Label Studio project.")]
 Output = Annotated[Path, typer.Option(help="File to write.")]
@@ -26,7 +26,7 @@ def command(project: Project, output: Output = Path("report.html")) -> None:
     store.process_pending()
     loader = ImageLoader(ImagePolicy.from_settings(settings))
     try:
-        page = render(gather(store, open_registry(settings), project), loader.load)
+        page = render(gather(store, registry_of(settings), project), loader.load)
     finally:
         loader.close()
     write_output(output, page)

@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, track
 
-from maskloop.cli.models import open_registry
 from maskloop.cli.options import load_to_write
 from maskloop.engines.runtime import available_threads, keep_memory
 from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
@@ -20,6 +19,7 @@ from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL
 from maskloop.learning.training import Progress as Step
 from maskloop.learning.training import TrainingSettings, device_for
+from maskloop.learning.versions import registry_of
 from maskloop.settings import Settings
 
 OpenEncoders = Callable[[Settings], EncoderOf]
@@ -61,7 +61,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
     ) -> None:
         """Train a version of the model from a COCO file. Run again after an interruption, it goes on where it was."""
         settings, console = load_to_write(), Console(stderr=True)
-        registry = open_registry(settings)
+        registry = registry_of(settings)
         registry.check_free(name)
         chosen = [category.strip() for category in categories.split(",") if category.strip()]
         learn, keep = split(from_coco(images, annotations, chosen), hold_out)

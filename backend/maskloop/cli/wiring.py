@@ -11,7 +11,6 @@ from typing import Any
 from maskloop.annotate import work as annotating
 from maskloop.annotate.pools import Do
 from maskloop.cli.loading import Models, open_engine
-from maskloop.cli.models import open_registry
 from maskloop.cli.options import load_to_write
 from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.executor import Handler, Service
@@ -32,6 +31,7 @@ from maskloop.learning.naming import Namer
 from maskloop.learning.recognition import Recognition
 from maskloop.learning.store import MadePrediction, open_store
 from maskloop.learning.training import TrainingSettings, device_for
+from maskloop.learning.versions import registry_of
 from maskloop.settings import Settings
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ log = logging.getLogger("maskloop.worker")
 def make_engine(model: str | None, engine: str | None) -> Engine:
     """For a command: a model version (None: the one in service) on an engine (None: the setting's)."""
     settings = load_to_write(None if engine is None else {"engine": engine})
-    registry = open_registry(settings)
+    registry = registry_of(settings)
     return open_engine(settings, registry, model or registry.in_service())
 
 
@@ -137,7 +137,7 @@ def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
     threads = settings.threads or available_threads()
     loader = ImageLoader(ImagePolicy.from_settings(settings))
 
-    store, registry = open_store(settings), open_registry(settings)
+    store, registry = open_store(settings), registry_of(settings)
     how = TrainingSettings(adapter_rank=settings.train_adapters)
     device = device_for(settings.engine)
     trainer = jobs.Trainer(store, registry, loader.load, models.named, how, general_set(), threads, device)

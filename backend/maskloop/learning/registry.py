@@ -18,7 +18,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,8 +122,8 @@ class Challenge(BaseModel):
 class Registry:
     """Safe for any number of processes on one directory."""
 
-    def __init__(self, directory: Path, official: Path) -> None:
-        """official: the file of the official weights, which those who fetched it have verified."""
+    def __init__(self, directory: Path, official: Callable[[], Path]) -> None:
+        """official: gives the verified file of the official weights when it is wanted, or raises WeightsError."""
         self._directory = directory
         self._official = official
 
@@ -150,7 +150,7 @@ class Registry:
         """A version's file, checked to be the one that was registered. Raises UnknownVersion, WeightsError."""
         version = self.get(name)
         if name == OFFICIAL:
-            return self._official
+            return self._official()
         path = self._directory / name / "weights.pt"
         try:
             digest = sha256(path)

@@ -6,10 +6,11 @@ For processes that hold no model: a question costs the reading of one small file
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.settings import Settings
-from maskloop.weights import official
+from maskloop.weights import official, verified_path
 
 Answering = Mapping[int | None, str]
 """The version in service by project, and for None everywhere else; the last promoted first."""
@@ -47,8 +48,8 @@ def in_words(answering: Answering) -> str:
 
 
 def registry_of(settings: Settings) -> Registry:
-    """To ask about versions; the official weights are not looked at."""
-    return Registry(settings.data_dir / "models", settings.weights_dir)
+    """That of the data directory. The official weights are looked at when they are wanted."""
+    return Registry(settings.data_dir / "models", partial(verified_path, settings.weights_dir))
 
 
 def version_of(name: str) -> str:
