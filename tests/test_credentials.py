@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable, Iterator
@@ -122,16 +121,6 @@ def test_the_exchange_may_take_no_longer_than_the_request(
 ) -> None:
     client(PERSONAL).get(f"{HOME}/a", timeout=7)
     assert label_studio.limits == [httpx.Timeout(7).as_dict()] * 2
-
-
-async def read_async(label_studio: LabelStudio) -> int:
-    auth = LabelStudioAuth(HOME, SecretStr(PERSONAL))
-    async with httpx.AsyncClient(transport=httpx.MockTransport(label_studio), auth=auth) as client:
-        return (await client.get(f"{HOME}/a")).status_code
-
-
-def test_an_async_client_may_use_it_too(label_studio: LabelStudio) -> None:
-    assert asyncio.run(read_async(label_studio)) == 200
 
 
 @pytest.mark.parametrize(

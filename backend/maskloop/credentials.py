@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 
 import httpx
 from pydantic import SecretStr
@@ -30,7 +30,7 @@ MARGIN = 15.0
 class LabelStudioAuth(httpx.Auth):
     """Adds the token to requests for one Label Studio, and to no others: not to another scheme, host or port.
 
-    Usable by several threads at once, with a sync or an async client:
+    Usable by several threads at once:
     ``httpx.Client(auth=LabelStudioAuth("https://label.example.org", token))``. Sending raises
     :class:`LabelStudioError` when Label Studio doesn't take the personal access token.
     """
@@ -54,7 +54,7 @@ class LabelStudioAuth(httpx.Auth):
             self._sign(request)
             yield request
 
-    # As httpx's own drivers of auth_flow, but only the answers about tokens are read here: images are streamed.
+    # As httpx's own driver of auth_flow, but only the answers about tokens are read here: images are streamed.
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         flow = self.auth_flow(request)
         sent = next(flow)
@@ -62,18 +62,6 @@ class LabelStudioAuth(httpx.Auth):
             response = yield sent
             if sent is not request:
                 response.read()
-            try:
-                sent = flow.send(response)
-            except StopIteration:
-                return
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        flow = self.auth_flow(request)
-        sent = next(flow)
-        while True:
-            response = yield sent
-            if sent is not request:
-                await response.aread()
             try:
                 sent = flow.send(response)
             except StopIteration:

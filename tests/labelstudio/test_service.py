@@ -317,7 +317,9 @@ def test_an_event_is_kept_before_it_is_answered(backend: Backend, notes: Notes) 
 def reviewing(dispatcher: Dispatcher, redis: Redis, tmp_path: Path) -> Iterator[tuple[Backend, FeedbackStore]]:
     """A backend with a real store."""
     store = FeedbackStore.open(tmp_path)
-    made = Backend(dispatcher, redis, Serving("v"), patience=Patience(), delivers=True, feedback=store)
+    made = Backend(
+        dispatcher, redis, Serving("v"), patience=Patience(click=20, batch=20), delivers=True, feedback=store
+    )
     yield made, store
     made.close()
 

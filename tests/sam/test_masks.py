@@ -33,12 +33,6 @@ def test_upscaling_is_bilinear_in_two_steps(logits: NDArray[np.float32], size: I
     assert (upscale(logits, size) != (expected > 0)).mean() <= 1e-4
 
 
-def test_a_higher_threshold_takes_less(logits: NDArray[np.float32]) -> None:
-    low, high = (upscale(logits, SIZES[0], threshold) for threshold in (-1.0, 1.0))
-    assert high.sum() < low.sum()
-    assert not (high & ~low).any()
-
-
 def test_the_best_candidate_is_the_one_of_the_highest_score(logits: NDArray[np.float32]) -> None:
     candidates = np.stack([logits, -logits, logits + 5])
     mask = best(MaskLogits(candidates, np.array([0.2, 0.9, 0.5], np.float32), SIZES[0]))

@@ -63,7 +63,6 @@ def all_well() -> Overview:
         "engine": "openvino-cpu-bf16",
         "engine_note": "",
         "jobs": {"click": {"done": 3, "failed": 1, "seconds": 0.2, "waited": 0.01}},
-        "cache": {"hits": 5, "misses": 2},
         "doing": "",
     }
     learning = {"doing": "Training p7-1: step 3 of 90, loss 0.500."}

@@ -55,7 +55,7 @@ def uploads(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def serving(label_studio: str, data_dir: Path, *, workers: int = 1, engine: str = "auto") -> Iterator[Clicker]:
+def serving(label_studio: str, data_dir: Path, *, workers: int = 1) -> Iterator[Clicker]:
     """``maskloop serve`` as a process, ready to answer; stopped at the end."""
     port = free_port()
     environment = {
@@ -67,7 +67,7 @@ def serving(label_studio: str, data_dir: Path, *, workers: int = 1, engine: str 
         "MASKLOOP_INTERACTIVE_WORKERS": str(workers),
         "MASKLOOP_BATCH_WORKERS": "0",
         "MASKLOOP_TRAIN_WORKERS": "0",
-        "MASKLOOP_ENGINE": engine,
+        "MASKLOOP_ENGINE": "auto",
         "MASKLOOP_LOG_LEVEL": "warning",
     }
     log = data_dir / "bench-serve.log"

@@ -81,10 +81,6 @@ class LabelStudioApi:
         params = {"project": project, "fields": "task_only", "page_size": count, "query": json.dumps(query)}
         return list(self._json("GET", "/api/tasks/", params=params)["tasks"])
 
-    def task(self, task: int) -> JSON:
-        """``GET /api/tasks/{id}/``."""
-        return dict(self._json("GET", f"/api/tasks/{task}/"))
-
     def predictions(self, task: int) -> list[JSON]:
         """The predictions stored for a task; each with ``id`` and ``model_version``."""
         return list(self._json("GET", "/api/predictions/", params={"task": task}))

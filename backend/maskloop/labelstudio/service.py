@@ -56,8 +56,8 @@ log = logging.getLogger("maskloop.backend")
 class Patience:
     """Seconds until an answer is due."""
 
-    click: float = 10.0
-    batch: float = 85.0
+    click: float
+    batch: float
 
 
 class Backend:

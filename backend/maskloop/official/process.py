@@ -16,19 +16,18 @@ SCRIPT = Path(__file__).with_name("script.py")
 class OfficialProcess:
     """The official predictor and generator in a process of its own; a context manager that ends it.
 
-    python: an interpreter in which ``mobile_sam`` imports. weights: the official checkpoint. threads: of torch, 0 for
-    its own choice. Raises BadRequest if it doesn't start.
+    python: an interpreter in which ``mobile_sam`` imports. weights: the official checkpoint. Raises BadRequest
+    if it doesn't start.
     """
 
-    def __init__(self, python: Path, weights: Path, *, threads: int = 0) -> None:
+    def __init__(self, python: Path, weights: Path) -> None:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - an interpreter that the user names
                 [str(python), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
         except OSError as error:
             raise BadRequest(f"{python} can't be started: {error.strerror}.") from error
-        self.memory = int(self.ask("load", weights=str(weights.resolve()), threads=threads)["memory"])
-        """Bytes resident once the model is loaded."""
+        self.ask("load", weights=str(weights.resolve()))
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 Imports nothing of maskloop. Reads one JSON request a line from standard input and answers with one JSON line; each
 answer also has "ms", what the operation took:
 
-    {"op": "load", "weights": PATH, "threads": 2} -> {"memory": 123}     bytes, resident; 0 threads: torch's choice
+    {"op": "load", "weights": PATH}               -> {}
     {"op": "predict", "image": PATH, "prompts": [{"point": [x, y]} | {"box": [x0, y0, x1, y1]}], "multimask": true}
                                                   -> {"answers": [{"masks": [MASK], "scores": [0.9]}]}
     {"op": "everything", "image": PATH, "settings": {"points_per_side": 32}}
@@ -27,7 +27,6 @@ import sys
 import time
 import warnings
 import zlib
-from pathlib import Path
 from typing import Any
 
 warnings.filterwarnings("ignore")
@@ -48,14 +47,12 @@ class Official:
     mask: Any
     current: str | None = None
 
-    def load(self, weights: str, threads: int) -> dict[str, Any]:
-        if threads:
-            torch.set_num_threads(threads)
+    def load(self, weights: str) -> dict[str, Any]:
         self.model = sam_model_registry["vit_t"](checkpoint=weights)
         self.model.train()  # the builder calls eval() before it loads: only a change of mode renews attention's biases
         self.model.eval()
         self.predictor = SamPredictor(self.model)
-        return {"memory": int(Path("/proc/self/statm").read_text().split()[1]) * 4096}
+        return {}
 
     def encode(self, image: str) -> dict[str, Any]:
         self.predictor.set_image(pixels(image))

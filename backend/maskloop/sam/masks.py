@@ -25,9 +25,9 @@ def upscale_logits(logits: NDArray[np.float32], size: ImageSize) -> NDArray[np.f
     return cv2.resize(square, (size.width, size.height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def upscale(logits: NDArray[np.float32], size: ImageSize, threshold: float = THRESHOLD) -> NDArray[np.bool_]:
+def upscale(logits: NDArray[np.float32], size: ImageSize) -> NDArray[np.bool_]:
     """Logits (256, 256) as a mask of the original image, bool (H, W)."""
-    return upscale_logits(logits, size) > threshold
+    return upscale_logits(logits, size) > THRESHOLD
 
 
 def best(answer: MaskLogits) -> Mask:
@@ -36,11 +36,11 @@ def best(answer: MaskLogits) -> Mask:
     return Mask(upscale(answer.logits[index], answer.size), float(answer.scores[index]))
 
 
-def stability_score(logits: NDArray[np.float32], offset: float, threshold: float = THRESHOLD) -> NDArray[np.float32]:
-    """How little masks change with the threshold: the IoU of those at ``threshold`` + and - ``offset``.
+def stability_score(logits: NDArray[np.float32], offset: float) -> NDArray[np.float32]:
+    """How little masks change with the threshold: the IoU of those at the threshold + and - ``offset``.
 
     logits: (..., H, W) of any size; gives (...,). A mask that is empty at both has score 0.
     """
-    inner = np.count_nonzero(logits > threshold + offset, axis=(-2, -1))
-    outer = np.count_nonzero(logits > threshold - offset, axis=(-2, -1))
+    inner = np.count_nonzero(logits > THRESHOLD + offset, axis=(-2, -1))
+    outer = np.count_nonzero(logits > THRESHOLD - offset, axis=(-2, -1))
     return np.asarray(inner / np.maximum(outer, 1), np.float32)

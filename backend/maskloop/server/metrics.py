@@ -58,7 +58,6 @@ class Metrics:
                 alive.add_metric([name, state], sum(worker.state == state for worker in queue.workers))
         yield from (waiting, running, alive)
         yield from _jobs(workers)
-        yield from _cache(workers)
 
 
 def _jobs(workers: list[WorkerState]) -> Iterator[Metric]:
@@ -77,14 +76,3 @@ def _jobs(workers: list[WorkerState]) -> Iterator[Metric]:
         seconds.add_metric([kind], sums[kind, "seconds"])
         waited.add_metric([kind], sums[kind, "waited"])
     yield from (jobs, seconds, waited)
-
-
-def _cache(workers: list[WorkerState]) -> Iterator[Metric]:
-    asked = CounterMetricFamily("maskloop_cache", "Embeddings asked for.", labels=["result"])
-    sums: dict[str, float] = defaultdict(float)
-    for worker in workers:
-        for result, count in worker.report.get("cache", {}).items():
-            sums[result] += count
-    for result, count in sums.items():
-        asked.add_metric([result], count)
-    yield asked
