@@ -219,8 +219,8 @@ def test_automatic_regions_carry_the_only_label_or_none_or_the_one_that_is_named
 
 
 def test_the_number_of_regions_and_the_generators_parameters_are_the_projects(segmenter: DiscSegmenter) -> None:
-    payload = whole(max_regions=2, outputs=["box"], automatic={"points_per_side": 8})
-    assert len(pre_annotate(segmenter, payload, AutomaticSettings(box_nms_thresh=0.5))["result"]) == 2
+    payload = whole(max_regions=2, outputs=["box"], automatic={"points_per_side": 8, "box_nms_thresh": 0.5})
+    assert len(pre_annotate(segmenter, payload)["result"]) == 2
     assert segmenter.settings == [AutomaticSettings(points_per_side=8, box_nms_thresh=0.5)]
 
 

@@ -14,10 +14,10 @@ def test_what_maskloop_does_not_know_is_left_alone() -> None:
     assert Options.read({"a": 1, "max_regions": 3}) == Options(max_regions=3)
 
 
-def test_the_generators_parameters_are_taken_over_the_workers_own() -> None:
+def test_the_generators_parameters_are_taken() -> None:
     options = Options.read({"automatic": {"points_per_side": 8, "pred_iou_thresh": 0.7}})
-    settings = options.automatic_settings(AutomaticSettings(points_per_side=16, crop_n_layers=1))
-    assert settings == AutomaticSettings(points_per_side=8, pred_iou_thresh=0.7, crop_n_layers=1)
+    settings = options.automatic_settings()
+    assert settings == AutomaticSettings(points_per_side=8, pred_iou_thresh=0.7)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ from maskloop.inference import Segmenter
 from maskloop.labelstudio.failures import failed_prediction, failed_prefix
 from maskloop.labelstudio.handlers import pre_annotate
 from maskloop.labelstudio.ledger import Key, Ledger, Verdict, Wanted
-from maskloop.sam.automatic import AutomaticSettings
 
 if TYPE_CHECKING:
     from maskloop.learning.examples import Classify
@@ -213,7 +212,6 @@ def settle_failure(ledger: Ledger, entry: Key, payload: Json, error: MaskloopErr
 def handler(
     segmenter: Segmenter,
     ledger: Ledger,
-    automatic: AutomaticSettings | None = None,
     *,
     classify: Classify | None = None,
     score: Callable[[Json], Json] = lambda made: made,
@@ -229,7 +227,7 @@ def handler(
         context.check()
         entry, payload = (job["entry"], int(job["project"])), job["work"]
         try:
-            made = score(pre_annotate(segmenter, payload, automatic, classify))
+            made = score(pre_annotate(segmenter, payload, classify))
         except MaskloopError as error:
             settle_failure(ledger, entry, payload, error)
         else:

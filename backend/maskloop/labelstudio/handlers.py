@@ -21,7 +21,6 @@ from maskloop.labelstudio.prompts import Click, read_click
 from maskloop.labelstudio.regions import Canvas, Region, regions_of
 from maskloop.labelstudio.wire import Context, Task, Wire
 from maskloop.sam import masks
-from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.picking import Picker
 from maskloop.sam.values import Mask
 
@@ -57,16 +56,11 @@ class ClickWork(Work):
     context: Context
 
 
-def click(
-    segmenter: Segmenter,
-    payload: Json,
-    automatic: AutomaticSettings | None = None,
-    classify: Classify | None = None,
-) -> Json:
+def click(segmenter: Segmenter, payload: Json, classify: Classify | None = None) -> Json:
     """Masks for the prompts in the payload's context; no region if all prompts were taken back.
 
-    Points that pick are answered from the proposals of ``pre_annotate``, with the same ``automatic``, if one fits;
-    anything else, by the decoder. ``classify`` names the masks of prompts without a label.
+    Points that pick are answered from the proposals of ``pre_annotate`` if one fits; anything else, by the decoder.
+    ``classify`` names the masks of prompts without a label.
 
     Raises what the image raises, and BadRequest, BadLabelConfig or NothingFound.
     """
@@ -78,7 +72,7 @@ def click(
     outputs = config.outputs(wanted.image.name, wanted.label, work.options.outputs)
     reference = reference_of(work, wanted.reference)
     picks = wanted.picks or (work.options.pick and bool(wanted.points) and not wanted.boxes)
-    picker = segmenter.picker(reference, work.options.automatic_settings(automatic)) if picks else None
+    picker = segmenter.picker(reference, work.options.automatic_settings()) if picks else None
     answers = (_picked(picker, wanted) if picker else []) or _decoded(segmenter, reference, wanted)
     height, width = answers[0].pixels.shape
     canvas = Canvas(height, width, page=wanted.page, rotation=wanted.rotation)
@@ -94,13 +88,8 @@ def click(
     return {**prediction(found, work.version), **unproposed}
 
 
-def pre_annotate(
-    segmenter: Segmenter,
-    payload: Json,
-    automatic: AutomaticSettings | None = None,
-    classify: Classify | None = None,
-) -> Json:
-    """Automatic masks of all images of the payload's task. ``automatic``: what holds where the project sets nothing.
+def pre_annotate(segmenter: Segmenter, payload: Json, classify: Classify | None = None) -> Json:
+    """Automatic masks of all images of the payload's task.
 
     ``classify`` names them where a control has several labels and the configuration names none.
 
@@ -109,7 +98,7 @@ def pre_annotate(
     """
     work = Work.read(payload)
     config = LabelConfig.parse(work.label_config)
-    settings = work.options.automatic_settings(automatic)
+    settings = work.options.automatic_settings()
     found: list[Region] = []
     failures: list[MaskloopError] = []
     for tag, page, reference in _images(work, config):
@@ -161,11 +150,11 @@ def prefetch(segmenter: Segmenter, payload: Json) -> int:
     return sum(segmenter.prefetch(reference) for _, _, reference in images)
 
 
-def propose(segmenter: Segmenter, payload: Json, automatic: AutomaticSettings | None = None) -> None:
+def propose(segmenter: Segmenter, payload: Json) -> None:
     """Makes what clicks on the payload's task are to be picked from. Raises what the image raises."""
     work = Work.read(payload)
     for _, _, reference in _images(work, LabelConfig.parse(work.label_config)):
-        segmenter.everything(reference, work.options.automatic_settings(automatic))
+        segmenter.everything(reference, work.options.automatic_settings())
 
 
 def prediction(result: Sequence[Region], version: str) -> Json:

@@ -54,11 +54,10 @@ class Options(BaseModel):
             raise BadRequest(f"The backend's extra params can't be used: {faults(error)}.") from error
         return options
 
-    def automatic_settings(self, base: AutomaticSettings | None = None) -> AutomaticSettings:
-        """``base`` with what the user set."""
+    def automatic_settings(self) -> AutomaticSettings:
+        """With what the user set."""
         if unknown := self.automatic.keys() - _NAMES:
             raise BadRequest(
                 f"extra_params.automatic has no {', '.join(sorted(unknown))}.", f"It has {', '.join(sorted(_NAMES))}."
             )
-        known = _AUTOMATIC.dump_python(base or AutomaticSettings())
-        return _AUTOMATIC.validate_python({**known, **self.automatic})
+        return _AUTOMATIC.validate_python(self.automatic)
