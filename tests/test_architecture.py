@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"geometry"},
     {"sam"},
-    {"settings", "credentials", "background"},
+    {"settings", "credentials", "background", "files"},
     {"weights", "engines", "images", "cache"},
     {"dispatch"},
     {"inference"},

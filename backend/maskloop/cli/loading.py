@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,6 +13,7 @@ from maskloop.engines.base import Engine
 from maskloop.engines.choose import choose_engine
 from maskloop.engines.network_engine import NetworkEngine
 from maskloop.engines.runtime import available_threads
+from maskloop.files import locked
 from maskloop.inference import Segmenter, open_segmenter, open_shared
 from maskloop.learning.calibration import Chances
 from maskloop.learning.registry import Registry
@@ -36,17 +33,8 @@ def open_engine(settings: Settings, registry: Registry, name: str, like: Network
     threads = settings.threads or available_threads()
     cv2.setNumThreads(threads)
     prepared = settings.data_dir / "cache" / "engines"
-    with alone_in(prepared):
+    with locked(prepared / "lock"):  # the first process prepares the network for this machine; others find that done
         return choose_engine(registry.weights(name), settings.engine, threads=threads, cache_dir=prepared, like=like)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """The first process prepares the network for this machine; those that wait for it find that done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 class Models:

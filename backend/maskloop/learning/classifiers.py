@@ -6,7 +6,6 @@ models/classes/NAME.json    when they were learned last, or that was tried: see 
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from maskloop.errors import BadRequest
+from maskloop.files import replacing
 from maskloop.learning.classes import Classes
 from maskloop.learning.registry import NAME, read, write
-from maskloop.learning.spool import sync_directory
 from maskloop.settings import Settings
 
 
@@ -77,13 +76,8 @@ class Classifiers:
     def put(self, name: str, classes: Classes) -> None:
         path = self.path(name)
         self._directory.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        with part.open("wb") as file:
+        with replacing(path) as file:
             file.write(classes.to_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-        sync_directory(self._directory)
 
     def last_attempt(self, name: str) -> Attempt | None:
         """None if there was none. Raises WeightsError if its file is damaged."""

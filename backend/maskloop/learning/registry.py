@@ -13,13 +13,10 @@ service reads one small file, so workers may ask before each request.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -27,8 +24,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from maskloop.errors import BadRequest, WeightsError
+from maskloop.files import locked, replacing
 from maskloop.learning.calibration import Chances
-from maskloop.learning.spool import sync_directory
 
 if TYPE_CHECKING:
     from maskloop.sam.network import MobileSam
@@ -124,7 +121,7 @@ class Registry:
 
     def __init__(self, directory: Path, official: Callable[[], Path]) -> None:
         """official: gives the verified file of the official weights when it is wanted, or raises WeightsError."""
-        self._directory = directory
+        self._directory, self._lock = directory, directory / ".lock"
         self._official = official
 
     def versions(self) -> list[ModelVersion]:
@@ -173,7 +170,7 @@ class Registry:
 
     def drop_checkpoints(self, prefix: str, but: str) -> None:
         """Remove the state of trainings that won't go on: of versions whose names begin so, but for one."""
-        for path in self._directory.glob(f".{prefix}*.checkpoint"):
+        for path in self._directory.glob(f".{prefix}*.checkpoint*"):
             if path != self.checkpoint(but):
                 path.unlink(missing_ok=True)
 
@@ -189,14 +186,12 @@ class Registry:
         import torch  # only here: who asks for the version in service need not have it
 
         directory = self._directory / version.name
-        with self._locked():
+        with locked(self._lock):
             self.check_free(version.name)
             directory.mkdir(exist_ok=True)
             weights = directory / "weights.pt"
-            with weights.open("wb") as file:
+            with replacing(weights) as file:
                 torch.save(model.state_dict(), file)
-                file.flush()
-                os.fsync(file.fileno())
             complete = version.model_copy(update={"made_at": datetime.now(UTC), "sha256": sha256(weights)})
             write(directory / "model.json", complete.model_dump_json(indent=1))
         return complete
@@ -210,7 +205,7 @@ class Registry:
     def record_judgement(self, name: str, judgement: Judgement) -> None:
         """Raises UnknownVersion."""
         self.get(name)
-        with self._locked():
+        with locked(self._lock):
             write(self._directory / name / "gate.json", judgement.model_dump_json(indent=1))
 
     def chances(self, name: str, project: int | None = None) -> Chances:
@@ -222,7 +217,7 @@ class Registry:
     def record_chances(self, name: str, chances: Chances, project: int | None = None) -> None:
         """Raises UnknownVersion."""
         self.get(name)
-        with self._locked():
+        with locked(self._lock):
             path = self._chances_path(name, project)
             path.parent.mkdir(exist_ok=True)
             write(path, chances.model_dump_json())
@@ -259,14 +254,14 @@ class Registry:
         Raises UnknownVersion, BadRequest if the version is in service there, or WeightsError if its file is damaged.
         """
         self.weights(challenge.name)
-        with self._locked():
+        with locked(self._lock):
             if challenge.name == challenge.against:
                 raise BadRequest(f"Version {challenge.name} is in service: it can't challenge itself.")
             write(self._directory / "challenge.json", challenge.model_dump_json())
 
     def end_challenge(self) -> Challenge | None:
         """Gives the one that went on, if any."""
-        with self._locked():
+        with locked(self._lock):
             ended = self.challenge()
             (self._directory / "challenge.json").unlink(missing_ok=True)
         return ended
@@ -278,7 +273,7 @@ class Registry:
         Raises UnknownVersion, or WeightsError if its file is damaged.
         """
         self.weights(name)
-        with self._locked():
+        with locked(self._lock):
             promotions, promotion = self._promotions(), Promotion(name=name, project=project)
             if instead_of not in (None, in_service(promotions, project)):
                 return False
@@ -289,7 +284,7 @@ class Registry:
     def rollback(self, project: int | None = None) -> Promotion:
         """Take back the last promotion, or the last of a project's own; gives it. Raises BadRequest if there is none,
         or if what answers in the project was put into service everywhere."""
-        with self._locked():
+        with locked(self._lock):
             promotions = self._promotions()
             index = last(promotions, project)
             taken, left = promotions[index], promotions[:index] + promotions[index + 1 :]
@@ -317,13 +312,6 @@ class Registry:
         challenge = self.challenge()
         if challenge is not None and challenge.against not in self.answering().values():
             (self._directory / "challenge.json").unlink()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with (self._directory / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 VERSION, JUDGEMENT, CHANCES = TypeAdapter(ModelVersion), TypeAdapter(Judgement), TypeAdapter(Chances)
@@ -373,11 +361,5 @@ def read(path: Path, of: TypeAdapter[T]) -> T:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file, whole or not at all, and wait until the disk has it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    sync_directory(path.parent)
+    with replacing(path) as file:
+        file.write(text.encode())

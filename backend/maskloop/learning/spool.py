@@ -6,17 +6,16 @@ is neither: it is written, flushed to the disk and given its name in one step, s
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from maskloop.errors import MaskloopError
+from maskloop.files import replacing
 
 Source = Literal["label-studio", "maskloop"]
 """Who says so. A webhook's sender must not be able to pass for maskloop itself."""
@@ -53,15 +52,11 @@ class Spool:
     def put(self, payload: bytes, source: Source) -> None:
         """Keep an event; it is on the disk when this returns. Raises FeedbackUnavailable if it can't be."""
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{source}"
-        partial = self.directory / f"{name}.part"
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_durably(partial, payload)
-            partial.rename(self.directory / name)
-            sync_directory(self.directory)
+            with replacing(self.directory / name, 0o600) as file:
+                file.write(payload)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             raise FeedbackUnavailable(
                 f"An event can't be written to {self.directory}: {error.strerror}.", "Free the disk or change data_dir."
             ) from error
@@ -81,21 +76,3 @@ class Spool:
             return sorted(path.name for path in self.directory.iterdir() if path.suffix in SUFFIXES)
         except FileNotFoundError:
             return []
-
-
-def write_durably(path: Path, payload: bytes) -> None:
-    """Create ``path``, readable by its owner only, and wait until the disk has it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(payload)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def sync_directory(path: Path) -> None:
-    """Wait until the disk has the directory's names."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

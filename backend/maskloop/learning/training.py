@@ -13,7 +13,6 @@ Each step's chance depends on the seed and the step's number alone: a run that w
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import compress
@@ -30,6 +29,7 @@ from torch.nn import functional as F
 
 from maskloop.engines.runtime import has_bf16
 from maskloop.errors import MaskloopError
+from maskloop.files import replacing
 from maskloop.learning.adapters import adapt, merge
 from maskloop.learning.clicks import correction, drawn_box, first_click
 from maskloop.learning.losses import divergence, mask_loss, true_iou
@@ -347,7 +347,6 @@ class Run:
 
     def save(self, path: Path) -> None:
         """Keep the state; a crash leaves the one before."""
-        partial = path.with_suffix(".part")
         state = {
             "settings": self.settings.model_dump_json(),
             "done": self.done,
@@ -355,11 +354,8 @@ class Run:
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
         }
-        with partial.open("wb") as file:
+        with replacing(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
 
     @torch.no_grad()
     def restore(self, path: Path) -> None:

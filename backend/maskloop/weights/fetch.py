@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
-from uuid import uuid4
 
 from maskloop.errors import WeightsError
+from maskloop.files import replacing
 from maskloop.weights.manifest import Manifest, Source, official
 from maskloop.weights.sources import SourceFailed, chunks
 from maskloop.weights.verify import verified_path
@@ -67,21 +66,15 @@ def store(content: Iterator[bytes], weights_dir: Path, manifest: Manifest, watch
     """Write the content to its place; raises SourceFailed if it is not what the manifest names."""
     path = weights_dir / manifest.file
     weights_dir.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            digest, size = hashlib.sha256(), 0
-            for chunk in content:
-                file.write(chunk)
-                digest.update(chunk)
-                size += len(chunk)
-                watcher.received(len(chunk))
-                if size > manifest.size:
-                    break
-            if size != manifest.size or digest.hexdigest() != manifest.sha256:
-                raise SourceFailed(f"{size:,} bytes came that are not the file")
-            file.flush()
-            os.fsync(file.fileno())
-        return part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        digest, size = hashlib.sha256(), 0
+        for chunk in content:
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            watcher.received(len(chunk))
+            if size > manifest.size:
+                break
+        if size != manifest.size or digest.hexdigest() != manifest.sha256:
+            raise SourceFailed(f"{size:,} bytes came that are not the file")
+    return path

@@ -1,0 +1,44 @@
+"""What is kept is whole, whatever fails while it is written."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from maskloop.files import replacing
+
+
+def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    path.write_text("old")
+    with replacing(path, 0o600) as file:
+        file.write(b"new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fault", ["write", "fsync"])
+def test_what_fails_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write() -> None:
+        with replacing(path) as file:
+            file.write(b"new")
+            if fault == "write":
+                full()
+
+    path = tmp_path / "kept"
+    path.write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
