@@ -6,12 +6,13 @@ The README's table of settings is made from this class: the description of a fie
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.connection import parse_url
 
+PREFIX = "MASKLOOP_"
 CHECKOUT_WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
     """Times are in seconds, sizes in bytes unless the name says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MASKLOOP_", env_file=None, env_ignore_empty=True, frozen=True, populate_by_name=True
+        env_prefix=PREFIX, env_file=None, env_ignore_empty=True, frozen=True, populate_by_name=True
     )
 
     host: str = Field("127.0.0.1", description="Address that the HTTP server listens on.")
@@ -127,3 +128,19 @@ class Settings(BaseSettings):
         if value is not None:
             parse_url(value)  # type: ignore[no-untyped-call]
         return value
+
+    def environment(self) -> dict[str, str]:
+        """Variables from which another process reads the same settings. They hold secrets."""
+        fields = type(self).model_fields
+        return {variable(name): _text(value) for name in fields if (value := getattr(self, name)) is not None}
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return name if name.isupper() else PREFIX + name.upper()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else str(value)

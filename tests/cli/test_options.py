@@ -10,7 +10,7 @@ import typer
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from maskloop.cli.options import as_environment, load, with_settings
+from maskloop.cli.options import load, with_settings
 from maskloop.errors import BadRequest
 from maskloop.settings import Settings
 
@@ -89,6 +89,6 @@ def test_another_process_reads_the_same_settings(monkeypatch: pytest.MonkeyPatch
             "database_url": "postgresql://user:password@host/maskloop",
         }
     )
-    for name, value in as_environment(settings).items():
+    for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert load() == settings

@@ -18,8 +18,10 @@ from typing import Any
 
 import httpx
 import psutil
+from pydantic import HttpUrl, SecretStr
 
 from maskloop.errors import MaskloopError
+from maskloop.settings import Settings
 
 LABEL_CONFIG = """<View>
   <BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels>
@@ -58,18 +60,18 @@ def uploads(folder: Path) -> Iterator[str]:
 def serving(label_studio: str, data_dir: Path, *, workers: int = 1) -> Iterator[Clicker]:
     """``maskloop serve`` as a process, ready to answer; stopped at the end."""
     port = free_port()
-    environment = {
-        **os.environ,
-        "MASKLOOP_PORT": str(port),
-        "MASKLOOP_DATA_DIR": str(data_dir),
-        "MASKLOOP_LABEL_STUDIO_URL": label_studio,
-        "MASKLOOP_LABEL_STUDIO_API_KEY": "0" * 40,
-        "MASKLOOP_INTERACTIVE_WORKERS": str(workers),
-        "MASKLOOP_BATCH_WORKERS": "0",
-        "MASKLOOP_TRAIN_WORKERS": "0",
-        "MASKLOOP_ENGINE": "auto",
-        "MASKLOOP_LOG_LEVEL": "warning",
-    }
+    settings = Settings(
+        port=port,
+        data_dir=data_dir,
+        label_studio_url=HttpUrl(label_studio),
+        label_studio_api_key=SecretStr("0" * 40),
+        interactive_workers=workers,
+        batch_workers=0,
+        train_workers=0,
+        engine="auto",
+        log_level="warning",
+    )
+    environment = {**os.environ, **settings.environment()}
     log = data_dir / "bench-serve.log"
     with log.open("ab") as output:
         process = subprocess.Popen(

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from maskloop.errors import BadRequest
-from maskloop.settings import Settings
-
-PREFIX = "MASKLOOP_"
+from maskloop.settings import PREFIX, Settings, variable
 
 
 def with_settings(command: Callable[..., None], *, without: Iterable[str] = ()) -> Callable[..., None]:
@@ -82,24 +80,6 @@ def write_output(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise BadRequest(f"{path} can't be written: {error.strerror}.") from error
-
-
-def as_environment(settings: Settings) -> dict[str, str]:
-    """Variables from which another process reads the same settings. They hold secrets."""
-    return {
-        variable(name): _text(value) for name in Settings.model_fields if (value := getattr(settings, name)) is not None
-    }
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return name if name.isupper() else PREFIX + name.upper()
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:

@@ -21,7 +21,7 @@ import uvicorn
 from maskloop.background import Task, running
 from maskloop.cli import same_data
 from maskloop.cli.logs import log_to_stderr
-from maskloop.cli.options import as_environment, with_settings
+from maskloop.cli.options import with_settings
 from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
@@ -134,10 +134,10 @@ def children(settings: Settings, workers: Mapping[QueueName, int]) -> list[Child
         cores = available_threads() - (queue is QueueName.TRAIN)  # niceness alone doesn't keep clicks as fast
         share = cores if queue is QueueName.INTERACTIVE else cores // max(1, count)
         threads = settings.threads or max(1, share)
-        environment = as_environment(settings.model_copy(update={"threads": threads}))
+        environment = settings.model_copy(update={"threads": threads}).environment()
         command = [*MASKLOOP, "worker", "--queue", queue.value]
         found += [Child(f"{queue} worker {number}", command, environment) for number in range(1, count + 1)]
-    return [*found, Child("housekeeping", [*MASKLOOP, "housekeeping"], as_environment(settings))]
+    return [*found, Child("housekeeping", [*MASKLOOP, "housekeeping"], settings.environment())]
 
 
 @contextmanager

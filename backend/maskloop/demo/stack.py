@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -101,21 +102,14 @@ def stack_running(
 
 @contextlib.contextmanager
 def maskloop_running(
-    data: Path, port: int, *, label_studio: str, token: str, **more: object
+    data: Path, port: int, *, label_studio: str, token: str, **more: Any
 ) -> Iterator[tuple[Child, str]]:
     """Run ``maskloop serve`` on loopback until its workers are ready; yield the child and its address.
 
     more: further settings, by their names in :class:`Settings`.
     """
-    given = {
-        "host": "127.0.0.1",
-        "port": port,
-        "data_dir": data,
-        "label_studio_url": label_studio,
-        "label_studio_api_key": token,
-        **more,
-    }
-    wanted = Settings.model_validate({**Settings().model_dump(), **given})
+    given = {"port": port, "data_dir": data, "label_studio_url": label_studio, "label_studio_api_key": token}
+    wanted = Settings(**{"host": "127.0.0.1", **given, **more})
     workers = {
         "interactive": wanted.interactive_workers,
         "batch": wanted.batch_workers,
@@ -126,9 +120,8 @@ def maskloop_running(
         seen = health.json()["workers"]
         return all(seen[queue]["ready"] >= count for queue, count in workers.items() if count)
 
-    environment = {f"MASKLOOP_{name.upper()}": str(value) for name, value in given.items()}
     command = [str(Path(sys.executable).with_name("maskloop")), "serve"]
-    with running("maskloop", command, data / "maskloop.log", environment) as child:
+    with running("maskloop", command, data / "maskloop.log", wanted.environment()) as child:
         url = f"http://127.0.0.1:{port}"
         child.wait_until_ready(f"{url}/health", SERVE_TIMEOUT, ready)
         yield child, url
