@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -24,10 +24,8 @@ from maskloop.learning.calibration import UNKNOWN, Calibration, Chances
 from maskloop.sam.automatic import AutomaticSettings, propose
 from maskloop.sam.masks import upscale
 from maskloop.sam.proposals import Proposals
+from maskloop.sam.protocols import Classify
 from maskloop.sam.values import Embedding, Image, ImageSize, Mask, Prompt
-
-if TYPE_CHECKING:
-    from maskloop.learning.examples import Classify
 
 KIND = "annotate"
 """Of these jobs, in the queue."""

@@ -17,7 +17,7 @@ from maskloop.cli.options import check_output, write_output
 from maskloop.cli.options import load as load_settings
 from maskloop.engines.base import Engine
 from maskloop.errors import BadRequest
-from maskloop.evaluation.by_class import ByClass, Classify
+from maskloop.evaluation.by_class import ByClass
 from maskloop.evaluation.clicking import ManyClicks
 from maskloop.evaluation.coco import load
 from maskloop.evaluation.everything import Everything, find_with
@@ -25,6 +25,7 @@ from maskloop.evaluation.measure import REFERENCE, Measure, evaluate
 from maskloop.evaluation.prompted import OneBox, OneClick, segment_with
 from maskloop.evaluation.reference import Reference
 from maskloop.sam.automatic import AutomaticSettings
+from maskloop.sam.protocols import Classify
 from maskloop.weights import verified_path
 
 MakeEngine = Callable[[str | None, str | None], Engine]

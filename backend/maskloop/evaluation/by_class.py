@@ -6,19 +6,17 @@ A mask is right if it fits an object of its class that no mask of a better score
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.evaluation.measure import Sample
-from maskloop.sam.values import Image, Mask
+from maskloop.sam.protocols import Classify
+from maskloop.sam.values import Mask
 
 ENOUGH = 0.5
-Classify = Callable[[Image, Sequence[NDArray[np.bool_]]], Sequence[str | None]]
-"""The class of each mask of an image, None if unsure."""
 
 
 class ByClass:

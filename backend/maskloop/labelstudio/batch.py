@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from maskloop.dispatch.context import JobContext
@@ -25,9 +25,7 @@ from maskloop.inference import Segmenter
 from maskloop.labelstudio.failures import failed_prediction, failed_prefix
 from maskloop.labelstudio.handlers import pre_annotate
 from maskloop.labelstudio.ledger import Key, Ledger, Verdict, Wanted
-
-if TYPE_CHECKING:
-    from maskloop.learning.examples import Classify
+from maskloop.sam.protocols import Classify
 
 Json = dict[str, Any]
 KIND = "task"

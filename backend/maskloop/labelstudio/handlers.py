@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from maskloop.errors import ImageRefused, ImageUnreadable, MaskloopError
 from maskloop.images import task_reference
@@ -22,10 +22,8 @@ from maskloop.labelstudio.regions import Canvas, Region, regions_of
 from maskloop.labelstudio.wire import Context, Task, Wire
 from maskloop.sam import masks
 from maskloop.sam.picking import Picker
+from maskloop.sam.protocols import Classify
 from maskloop.sam.values import Mask
-
-if TYPE_CHECKING:
-    from maskloop.learning.examples import Classify
 
 Json = dict[str, Any]
 TOGETHER = 16

@@ -15,13 +15,12 @@ from maskloop.learning import classes, regions, reviews
 from maskloop.learning.classes import MOST, Classes
 from maskloop.learning.dataset import ReviewedPhoto
 from maskloop.learning.store import FeedbackStore
+from maskloop.sam.protocols import Classify
 from maskloop.sam.values import Image
 
 Mask = NDArray[np.bool_]
 Describe = Callable[[Image, Sequence[Mask]], NDArray[np.float32]]
 """``sam.appearance.Describer`` is one."""
-Classify = Callable[[Image, Sequence[Mask]], Sequence[str | None]]
-"""The class of each mask of an image, None if unsure."""
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from maskloop.engines.runtime import available_threads
 from maskloop.engines.torch_engine import torch_threads
 from maskloop.inference.opening import open_store
 from maskloop.learning.classifiers import classifiers_of, of_project
-from maskloop.learning.examples import Classify, Mask, classify_with
+from maskloop.learning.examples import Mask, classify_with
 from maskloop.sam.appearance import Describer, Looks
 from maskloop.sam.network import load_model
+from maskloop.sam.protocols import Classify
 from maskloop.sam.values import LOOKS_LENGTH, Image
 from maskloop.settings import Settings
 from maskloop.weights import verified_path

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maskloop.sam.values import Embedding, Image, MaskLogits, Prompt
+
+Classify = Callable[[Image, Sequence[NDArray[np.bool_]]], Sequence[str | None]]
+"""The class of each mask of an image, bool (H, W); None if unsure."""
 
 
 class Decoder(Protocol):
