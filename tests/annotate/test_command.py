@@ -454,7 +454,7 @@ def test_what_no_earlier_run_made_is_not_replaced(
     for out in (
         ["mine.json", "--format", "coco"],
         ["photos", "--format", "yolo"],
-        ["tasks.json", "--format", "labelstudio", "--image-url", "x/"],
+        ["tasks.json", "--format", "labelstudio", "--image-url", "x/", "--preview"],
         [f"file://{tmp_path}/mine.json", "--format", "coco"],
     ):
         said = refused(tmp_path, monkeypatch, "photos", "--out", *out, *fresh)
@@ -463,6 +463,66 @@ def test_what_no_earlier_run_made_is_not_replaced(
     boxes = write_boxes(tmp_path)
     arguments = ["photos", "--out", boxes, "--format", "coco", "--boxes", boxes]
     assert "boxes.json is in" in refused(tmp_path, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+def test_a_run_in_one_format_does_not_let_another_replace_what_lay_there(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, fresh: tuple[str, ...]
+) -> None:
+    (photos / "images").mkdir()
+    mine = photos / "images" / "00.png"
+    Pillow.new("RGB", (200, 100), (9, 9, 9)).save(mine)
+    content = mine.read_bytes()
+    assert annotate(tmp_path, "photos", "--out", "photos", "--format", "coco").returncode == 0
+    assert len(file_names(photos / "annotations.json")) == 6
+    arguments = ["photos", "--out", "photos", "--format", "yolo", *fresh]
+    assert "images is in" in refused(tmp_path, monkeypatch, *arguments)
+    ran = annotate(tmp_path, *arguments, "--yolo-photos", "none")
+    assert ran.returncode == 0, ran.stderr
+    assert "6 photos" in ran.stderr
+    assert "images is in" in refused(tmp_path, monkeypatch, *arguments)
+    assert not mine.is_symlink()
+    assert mine.read_bytes() == content
+
+
+def test_what_came_during_the_run_is_not_replaced(
+    tmp_path: Path, photos: Path, gate: Callable[[int], None], until: Callable[..., None]
+) -> None:
+    run = subprocess.Popen(
+        [sys.executable, APP, "photos", "--out", "c.json", "--format", "coco", *FEW],
+        cwd=tmp_path,
+        env=environment(tmp_path, ANNOTATE_GATE=str(tmp_path / "gate")),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(lambda: (tmp_path / "c.json.journal").exists(), timeout=100)
+        (tmp_path / "c.json").write_text("by hand")
+        gate(5)
+        _, said = run.communicate(timeout=100)
+    finally:
+        run.kill()
+        run.communicate()
+    assert "c.json is in" in said
+    assert (tmp_path / "c.json").read_text() == "by hand"
+    (tmp_path / "c.json").unlink()
+    log = tmp_path / "log"
+    again = annotate(tmp_path, "photos", "--out", "c.json", "--format", "coco", ANNOTATE_LOG=str(log))
+    assert again.returncode == 0, again.stderr
+    assert not encoded(log)
+
+
+def test_a_run_finds_no_output_of_earlier_ones_in_other_formats(tmp_path: Path, photos: Path) -> None:
+    assert annotate(photos, ".", "--out", ".", "--format", "yolo", "--preview").returncode == 0
+    assert annotate(photos, ".", "--out", ".", "--format", "coco").returncode == 0
+    assert file_names(photos / "annotations.json") == [f"{number:02}.png" for number in range(5)]
+
+
+def test_a_folder_of_photos_called_preview_is_like_any_other_without_previews(tmp_path: Path, photos: Path) -> None:
+    photos.rename(tmp_path / "preview")
+    ran = annotate(tmp_path, "preview", "--out", ".", "--format", "coco")
+    assert ran.returncode == 0, ran.stderr
+    assert len(file_names(tmp_path / "annotations.json")) == 5
 
 
 def test_a_promotion_in_between_does_not_mix_two_models(

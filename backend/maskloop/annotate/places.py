@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from maskloop.annotate.output import Output, open_output
 from maskloop.annotate.sources import is_url
 from maskloop.annotate.values import AnnotateError
+from maskloop.files import replacing
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,38 @@ class Place:
     def check(self, names: Iterable[str]) -> None:
         """Raises AnnotateError if the folder can't be written, or holds one of ``names`` that no earlier run made."""
         self.output.check()
-        if not self.journal.exists():
-            for name in filter(self.output.exists, names):
+        self._refuse_others(names, self.made())
+
+    def made(self) -> Sequence[str]:
+        """What earlier runs wrote into the folder, in whatever format."""
+        try:
+            return [name for name in os.fsdecode(self._made.read_bytes()).split("\0") if name]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise AnnotateError(f"{self._made} can't be read: {error.strerror}.") from error
+
+    def claim(self, names: Iterable[str]) -> None:
+        """Note, before the first of ``names`` is written, that a run made them: later ones may replace them.
+
+        Raises AnnotateError if that can't be written, or somebody else made one of them in the meantime.
+        """
+        names, made = [*names], self.made()
+        self._refuse_others(names, made)
+        try:
+            with replacing(self._made) as file:
+                file.write(os.fsencode("\0".join(dict.fromkeys([*made, *names]))))
+        except OSError as error:
+            raise AnnotateError(f"{self._made} can't be written: {error.strerror}.") from error
+
+    @property
+    def _made(self) -> Path:
+        """Beside the journal: it outlives it."""
+        return self.journal.with_name(f"{self.journal.name}.made")
+
+    def _refuse_others(self, names: Iterable[str], made: Collection[str]) -> None:
+        for name in names:
+            if name not in made and self.output.exists(name):
                 raise AnnotateError(
                     f"{name} is in {self.output.place} already, and not of an earlier run.",
                     "Choose another --out, or move it away.",

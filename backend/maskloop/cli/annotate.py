@@ -193,14 +193,14 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
             files = Coco(names, to.file)
         else:
             files = LabelStudio(target or Target.of(config_for(names)), addresses, tolerance, to.file)
-        own = [*files.names, to.previews]
-        without = [to.output.address(name) for name in own]
+        own = [*files.names, *([to.previews] if preview else [])]
+        to.check(own)
+        without = [to.output.address(name) for name in to.made()]
         photos: Iterable[Photo | Skipped] = chain.from_iterable(find(source, without) for source in sources)
         if format is FormatName.LABEL_STUDIO:
             photos = _reachable(photos, addresses)
         if "-" not in sources:
             photos = list(photos)
-        to.check(own)
         if fresh:
             to.journal.unlink(missing_ok=True)
         with Journal(to.journal, prompting.options(learned)) as journal:
@@ -217,6 +217,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
                 if stop.is_set():
                     console.print(f"Stopped with {len(done.photos)} photos done. The same command goes on from here.")
                     raise typer.Exit(INTERRUPTED)
+                to.claim(own)
                 files.write(to.output, watch.writing("Files", done.photos))
                 skipped = [*done.skipped]
                 if preview:
