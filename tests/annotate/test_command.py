@@ -485,6 +485,22 @@ def test_a_run_in_one_format_does_not_let_another_replace_what_lay_there(
     assert mine.read_bytes() == content
 
 
+def test_a_yolo_folder_that_has_its_photos_already_gets_its_labels(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ds").mkdir()
+    photos.rename(tmp_path / "ds" / "images")
+    for source in ("ds", "ds/images"):
+        said = refused(tmp_path, monkeypatch, source, "--out", "ds", "--format", "yolo")
+        assert "images is in" in said
+        assert "name it as SOURCE, with --yolo-photos none" in said
+    ran = annotate(tmp_path, "ds/images", "--out", "ds", "--format", "yolo", "--yolo-photos", "none")
+    assert ran.returncode == 0, ran.stderr
+    for number, line in enumerate((tmp_path / "ds" / "train.txt").read_text().splitlines()):
+        assert line == f"./images/{number:02}.png"
+        assert (tmp_path / "ds" / "labels" / f"{number:02}.txt").exists()
+
+
 def test_what_came_during_the_run_is_not_replaced(
     tmp_path: Path, photos: Path, gate: Callable[[int], None], until: Callable[..., None]
 ) -> None:

@@ -203,8 +203,9 @@ def test_what_is_below_an_output_is_found_by_no_folder_or_glob_and_can_be_listed
     for source in (root, root / "**" / "*.jpg"):
         assert [each.name for each in sources(source, without)] == ["a.jpg", "out/images2/b.jpg"]
     assert [each.name for each in sources(listing, without)] == ["out/images/a.jpg"]
-    with pytest.raises(AnnotateError, match="There is no photo"):
+    with pytest.raises(AnnotateError, match="There is no photo") as refused:
         sources(root / "out" / "images", without)
+    assert f"not in what earlier runs made: {root}/out/images" in refused.value.hint
 
 
 def test_what_is_below_a_remote_output_is_not_found(request: pytest.FixtureRequest) -> None:

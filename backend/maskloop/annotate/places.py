@@ -11,7 +11,10 @@ from pathlib import Path, PurePosixPath
 from maskloop.annotate.output import Output, open_output
 from maskloop.annotate.sources import is_url
 from maskloop.annotate.values import AnnotateError
+from maskloop.annotate.yolo import IMAGES
 from maskloop.files import replacing
+
+IN_PLACE = " If it holds the photos, name it as SOURCE, with --yolo-photos none."
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Place:
             if name not in made and self.output.exists(name):
                 raise AnnotateError(
                     f"{name} is in {self.output.place} already, and not of an earlier run.",
-                    "Choose another --out, or move it away.",
+                    f"Choose another --out, or move it away.{IN_PLACE if name == IMAGES else ''}",
                 )
 
 

@@ -53,7 +53,8 @@ def find(source: str, without: Sequence[str] = ()) -> Found:
         nothing = False
         yield each
     if nothing:
-        raise AnnotateError(f"There is no photo in {source}.", f"Looked for {', '.join(sorted(SUFFIXES))}.")
+        less = f", and not in what earlier runs made: {', '.join(without)}" if without else ""
+        raise AnnotateError(f"There is no photo in {source}.", f"Looked for {', '.join(sorted(SUFFIXES))}{less}.")
 
 
 def of_references(references: Iterable[str | os.PathLike[str]]) -> Found:
