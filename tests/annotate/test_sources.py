@@ -82,6 +82,42 @@ def test_a_glob_takes_folders_and_names_its_finds_below_its_fixed_part(tmp_path:
     assert names(tmp_path / "**" / "b.*") == ["x/2/b.jpg"]
 
 
+def test_a_glob_ends_where_links_go_in_circles_and_loses_nothing_behind_them(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    touch(root / "a" / "1.jpg", root / "b" / "deep" / "2.jpg", root / "b" / ".hidden" / "3.jpg", root / "4.jpg")
+    for name in ("up", "over"):
+        (root / "a" / name).symlink_to(root)
+        (root / "b" / name).symlink_to(root / "a")
+    (root / "c").symlink_to(root / "b" / "deep")
+    assert names(root / "**" / "*.jpg") == ["4.jpg", "a/1.jpg", "c/2.jpg"]
+    assert names(root / "**") == ["4.jpg", "a/1.jpg", "c/2.jpg"]
+    assert names(root / "**" / "**" / "*.jpg") == ["4.jpg", "a/1.jpg", "c/2.jpg"]
+    assert names(root / "**" / "deep" / "*.jpg") == ["b/deep/2.jpg"]
+    assert names(root / "**" / "b" / "**" / "2.*") == ["b/deep/2.jpg"]
+    assert names(root / "b" / "**" / ".hidden" / "*") == [".hidden/3.jpg"]
+    assert names(root / "a" / "*" / "*.jpg") == ["over/4.jpg"]
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.jpg", "**"])
+def test_a_folder_below_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    touch(tmp_path / "a.jpg", tmp_path / "locked" / "b.jpg")
+    scandir = os.scandir
+
+    def refusing(path: str | int) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found, skipped = find(str(tmp_path / pattern))
+    assert found == Source(str(tmp_path / "a.jpg"), "a.jpg")
+    assert isinstance(skipped, Skipped)
+    assert skipped.reference == str(tmp_path / "locked")
+    assert "Permission denied" in skipped.reason
+
+
 @pytest.mark.parametrize("name", ["[1] what?*.jpg", "naïve ☃ 猫.jpg", "a\nb.jpg", "#%20.jpg", "a::b.jpg", " .jpg"])
 def test_any_name_is_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "[all] *?"
@@ -156,25 +192,6 @@ def test_a_source_without_photos_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AnnotateError, match="There is no"):
         list(find(source))
-
-
-def test_a_folder_that_cannot_be_listed_is_reported_and_the_rest_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    touch(tmp_path / "a.jpg", tmp_path / "locked" / "b.jpg")
-    scandir = os.scandir
-
-    def refusing(path: str) -> object:
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)
-    found = list(find(str(tmp_path)))
-    assert names(tmp_path) == ["a.jpg"]
-    [skipped] = [each for each in found if isinstance(each, Skipped)]
-    assert skipped.reference == str(tmp_path / "locked")
-    assert "Permission denied" in skipped.reason
 
 
 def test_remote_folders_globs_photos_and_lists(request: pytest.FixtureRequest) -> None:

@@ -122,27 +122,68 @@ def _find_local(source: str, without: Sequence[str]) -> Found:
 
 def _walk(root: Path, without: Sequence[str]) -> Found:
     unlisted: list[OSError] = []
+    for folder, files in _folders(root, unlisted):
+        paths = (folder / name for name in sorted(files))
+        yield from _photos(_below(root, paths), without)
+    yield from _told(unlisted)
+
+
+def _globbed(pattern: str, without: Sequence[str]) -> Found:
+    """Photos by their first name: links may give more. ``glob`` would go around in circles of them with ``**``."""
+    parts = Path(pattern).parts
+    fixed = next(index for index, part in enumerate(parts) if MAGIC & set(part))
+    root = Path(*parts[:fixed])
+    between: list[list[str]] = [[]]
+    for part in parts[fixed:]:
+        if part != "**":
+            between[-1].append(part)
+        elif between[-1] or len(between) == 1:  # ** after ** says no more
+            between.append([])
+    between[-1] = between[-1] or ["*"]
+    unlisted: list[OSError] = []
+    found = _matches(root, between[0])
+    for deeper in between[1:]:
+        tops = [path for path in _once(found) if path.is_dir()]
+        folders = (folder for top in tops for folder, _ in _folders(top, unlisted, hidden=False))
+        found = [path for folder in folders for path in _matches(folder, deeper)]
+    yield from _photos(_below(root, (path for path in _once(found) if path.is_file())), without)
+    yield from _told(unlisted)
+
+
+def _folders(root: Path, unlisted: list[OSError], *, hidden: bool = True) -> Iterator[tuple[Path, list[str]]]:
+    """``root`` and the folders below with the files in them, each folder once however many links lead to it."""
     seen = {os.path.realpath(root)}
     for folder, subfolders, files in os.walk(root, onerror=unlisted.append, followlinks=True):
         for name in sorted(subfolders):
             subfolders.remove(name)
-            if (place := os.path.realpath(Path(folder, name))) not in seen:
+            place = os.path.realpath(Path(folder, name))
+            if place not in seen and (hidden or not name.startswith(".")):
                 seen.add(place)
                 subfolders.append(name)
-        paths = (Path(folder, name) for name in sorted(files))
-        yield from _photos([Source(str(path), path.relative_to(root).as_posix()) for path in paths], without)
-    yield from (Skipped(error.filename, f"The folder can't be listed: {say(error)}.") for error in unlisted)
+        yield Path(folder), files
 
 
-def _globbed(pattern: str, without: Sequence[str]) -> Found:
-    parts = Path(pattern).parts
-    fixed = next(index for index, part in enumerate(parts) if MAGIC & set(part))
-    root = Path(*parts[:fixed])
-    files: dict[Path, Path] = {}
-    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207, Path.glob wants a relative pattern
-        if path.is_file():
-            files.setdefault(path.parent.resolve() / path.name, path)  # ** goes around in circles of links
-    return _photos([Source(str(path), path.relative_to(root).as_posix()) for path in files.values()], without)
+def _matches(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """parts: of a pattern without ``**``."""
+    if not parts:
+        return [folder]
+    return [folder / name for name in glob.glob(str(Path(*parts)), root_dir=folder)]  # noqa: PTH207, hides what starts with a dot
+
+
+def _once(paths: Iterable[Path]) -> list[Path]:
+    first: dict[Path, Path] = {}
+    for path in sorted(paths, key=str):
+        first.setdefault(path.parent.resolve() / path.name, path)
+    return list(first.values())
+
+
+def _below(root: Path, paths: Iterable[Path]) -> list[Source]:
+    return [Source(str(path), path.relative_to(root).as_posix()) for path in paths]
+
+
+def _told(unlisted: Iterable[OSError]) -> Found:
+    told = {error.filename: say(error) for error in unlisted}
+    return (Skipped(folder, f"The folder can't be listed: {reason}.") for folder, reason in told.items())
 
 
 def _find_remote(source: str, without: Sequence[str]) -> Found:
