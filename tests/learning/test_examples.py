@@ -16,6 +16,7 @@ from maskloop.learning.dataset import ReviewedPhoto, from_coco, ground_truth
 from maskloop.learning.examples import classify_with, from_reviews, learn, newest
 from maskloop.learning.naming import Namer
 from maskloop.learning.orders import RETRY
+from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
 from maskloop.sam.values import LOOKS_LENGTH
 
@@ -222,6 +223,21 @@ class TestJob:
         classifiers.note(of_project(7), last.model_copy(update={"at": last.at - 2 * RETRY}))
         namer({"project": 7})
         assert len(tried) == 21
+
+    def test_what_is_not_about_the_examples_is_tried_again_at_once(
+        self, store: FeedbackStore, namer: Namer, classifiers: Classifiers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise FeedbackUnavailable("The database is down.")
+
+        for task in range(1, 6):
+            annotate(store, task, brush(f"c{task}", task, "Cat"), brush(f"d{task}", 14 + task, "Dog"))
+        with monkeypatch.context() as broken:
+            broken.setattr(naming, "from_reviews", fail)
+            with pytest.raises(FeedbackUnavailable):
+                namer({"project": 7})
+        assert classifiers.last_attempt(of_project(7)) is None
+        assert namer({"project": 7}) == {"classes": ["Cat", "Dog"]}
 
     def test_nothing_is_read_before_it_is_due(
         self, store: FeedbackStore, namer: Namer, monkeypatch: pytest.MonkeyPatch

@@ -34,11 +34,12 @@ class Namer:
             return {"classes": []}
         try:
             found = learn(newest(from_reviews(self._store, project, self._load)), self._describe)
-            self._classifiers.put(of_project(project), found)
         except BadRequest as error:
             log.info("project=%d classes: %s", project, error)
-            return {"classes": []}
-        finally:
-            self._classifiers.note(of_project(project), Attempt(at=datetime.now(UTC), examples=examples))
-        log.info("project=%d classes: %s, %.0f %% right", project, ", ".join(found.names), 100 * found.right)
-        return {"classes": list(found.names)}
+            names = []
+        else:
+            self._classifiers.put(of_project(project), found)
+            names = list(found.names)
+            log.info("project=%d classes: %s, %.0f %% right", project, ", ".join(names), 100 * found.right)
+        self._classifiers.note(of_project(project), Attempt(at=datetime.now(UTC), examples=examples))
+        return {"classes": names}
