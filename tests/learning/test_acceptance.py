@@ -1,5 +1,6 @@
 """What scores are worth is told by what people did, in each project, and again as they go on."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskloop.learning.acceptance import Judgement, count_judged, follow_verdicts, judgements, of_judgements
-from maskloop.learning.calibration import FEWEST, Chances
+from maskloop.learning.calibration import FEWEST, Calibration, Chances
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.versions import registry_of
@@ -48,7 +49,7 @@ def test_masks_that_nobody_looked_at_tell_nothing(sqlite_store: FeedbackStore) -
     store.record_event({"action": "ANNOTATIONS_CREATED", "annotation": [bulk], "task": [seen], "project": PROJECT})
     store.process_pending()
     assert judgements(store, 7) == [Judgement(0.7, True, True), Judgement(0.9, False, False)]
-    assert count_judged(store, 7, VERSION) == 2
+    assert count_judged(store, 7, VERSION) == {(True, True): 1, (False, False): 1}
     assert judgements(store, 7, "another") == []
 
 
@@ -75,7 +76,7 @@ def test_a_clicks_mask_counts_once_however_many_regions_show_it(
     store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
     store.process_pending()
     assert [one.accepted for one in judgements(store, 7)] == accepted
-    assert count_judged(store, 7, VERSION) == len(accepted)
+    assert count_judged(store, 7, VERSION) == Counter((prompted, one) for one in accepted)
 
 
 def test_clicked_and_automatic_masks_are_told_apart() -> None:
@@ -106,3 +107,31 @@ def test_a_projects_scores_follow_its_verdicts(sqlite_store: FeedbackStore, regi
     assert not follow(), "four more tell little"
     review_all(range(45, 61))
     assert follow()
+
+
+@pytest.mark.parametrize(
+    ("masks", "accepted"), [(120, 20), (40, 20), (40, 10)], ids=["counted by region", "judged otherwise", "as now"]
+)
+def test_scores_fitted_to_what_isnt_held_any_more_are_fitted_again(
+    sqlite_store: FeedbackStore, registry: Registry, masks: int, accepted: int
+) -> None:
+    """As by an earlier version's rules."""
+    for task in range(1, 41):
+        review(sqlite_store, task, 0.95, accepted=task % 4 == 0)
+    sqlite_store.process_pending()
+    then = of_judgements([Judgement(0.95, one < accepted, True) for one in range(masks)])
+    registry.record_chances(OFFICIAL, then, 7)
+    assert follow_verdicts(sqlite_store, registry, OFFICIAL, VERSION, 7) == ((masks, accepted) != (40, 10))
+    assert registry.chances(OFFICIAL, 7).prompted(0.95) == pytest.approx(0.25, abs=0.1)
+    assert not follow_verdicts(sqlite_store, registry, OFFICIAL, VERSION, 7)
+
+
+def test_scores_that_an_earlier_version_fitted_are_fitted_again(
+    sqlite_store: FeedbackStore, registry: Registry
+) -> None:
+    """It didn't write how many masks had been accepted."""
+    for task in range(1, 41):
+        review(sqlite_store, task, 0.95, accepted=task % 4 == 0)
+    sqlite_store.process_pending()
+    registry.record_chances(OFFICIAL, Chances(prompted=Calibration(kind="logistic", judged=40)), 7)
+    assert follow_verdicts(sqlite_store, registry, OFFICIAL, VERSION, 7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,8 +16,9 @@ from maskloop.learning.tables import Annotation, Prediction, RegionVerdict, Verd
 
 log = logging.getLogger(__name__)
 
-GROWTH = 1.2
-"""A project's verdicts are fitted again when there are so many times as many."""
+CHANGE = 0.2
+"""A project's scores are fitted again when this share of what they were fitted to has changed: masks that came, that
+went, or that are judged otherwise, by people or by newer rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,13 @@ def judgements(store: FeedbackStore, project_id: int, model_version: str | None 
     return [Judgement(score, bool(accepted), bool(prompted)) for score, accepted, prompted in rows if score is not None]
 
 
-def count_judged(store: FeedbackStore, project_id: int, model_version: str) -> int:
-    """How many ``judgements`` there are. Raises FeedbackUnavailable."""
-    query = select(func.count()).select_from(_by_mask(project_id, model_version).subquery())
+def count_judged(store: FeedbackStore, project_id: int, model_version: str) -> Counter[tuple[bool, bool]]:
+    """How many ``judgements`` there are, by (prompted, accepted). Raises FeedbackUnavailable."""
+    masks = _by_mask(project_id, model_version).subquery()
+    columns = masks.c.prompted, masks.c.accepted
     with store.session() as session:
-        return session.scalar(query) or 0
+        rows = session.execute(select(*columns, func.count()).group_by(*columns)).all()
+    return Counter({(bool(prompted), bool(accepted)): count for prompted, accepted, count in rows})
 
 
 def _by_mask(project_id: int, model_version: str | None) -> Select[float | None, bool, bool]:
@@ -99,13 +103,28 @@ def of_judgements(judged: Iterable[Judgement]) -> Chances:
 
 
 def follow_verdicts(store: FeedbackStore, registry: Registry, name: str, version: str, project: int) -> bool:
-    """Fit a project's scores to its verdicts if there are many more than before; whether that was done.
+    """Fit a project's scores to its verdicts if these are quite others than before; whether that was done.
 
     name: of the version in the registry; version: what its predictions carry. Raises FeedbackUnavailable.
     """
-    if count_judged(store, project, version) < max(FEWEST, GROWTH * registry.own_chances(name, project).judged):
+    before = registry.own_chances(name, project)
+    now, then = count_judged(store, project, version), _fitted_to(before)
+    changed = sum(abs(now[kind] - then[kind]) for kind in now | then)
+    if changed < (CHANGE * before.judged or FEWEST):
         return False
     chances = of_judgements(judgements(store, project, version))
     registry.record_chances(name, chances, project)
     log.info("project=%d version=%s scores are fitted to %d masks", project, name, chances.judged)
     return True
+
+
+def _fitted_to(chances: Chances) -> Counter[tuple[bool, bool]]:
+    """As ``count_judged``."""
+    kinds = (True, chances.prompted), (False, chances.automatic)
+    return Counter(
+        {
+            (prompted, accepted): one.accepted if accepted else one.judged - one.accepted
+            for prompted, one in kinds
+            for accepted in (True, False)
+        }
+    )

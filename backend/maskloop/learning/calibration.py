@@ -33,6 +33,9 @@ class Calibration(BaseModel):
     scores: tuple[float, ...] = (0.0, 1.0)
     chances: tuple[float, ...] = (0.0, 1.0)
     judged: int = 0
+    """Masks that it was fitted to."""
+    accepted: int = 0
+    """Of them."""
 
     def __call__(self, scores: ArrayLike) -> Scores:
         """The chances, between 0 and 1, of predicted scores."""
@@ -69,10 +72,11 @@ def fit(scores: ArrayLike, accepted: ArrayLike, seed: int = 0) -> Calibration:
     of them or none were."""
     x, y = np.asarray(scores, np.float64), np.asarray(accepted, np.float64)
     if len(x) < FEWEST or y.min() == y.max():
-        return Calibration(judged=len(x))
+        return Calibration(judged=len(x), accepted=int(y.sum()))
     fitters: tuple[Callable[[Scores, Scores], Calibration], ...] = (_logistic, _isotonic)
     losses = [_cross_validated(fitter, x, y, seed) for fitter in fitters]
-    return fitters[int(np.argmin(losses))](x, y)
+    best = fitters[int(np.argmin(losses))](x, y)
+    return best.model_copy(update={"judged": len(x), "accepted": int(y.sum())})
 
 
 def calibration_error(chances: ArrayLike, accepted: ArrayLike, bins: int = BINS) -> float:
@@ -124,7 +128,7 @@ def _logistic(x: Scores, y: Scores) -> Calibration:
     slope, offset = max(weights[0], 0.0), weights[1]
     knots = np.linspace(0, 1, 101, dtype=np.float64)
     chances = _sigmoid(slope * _log_odds(knots) + offset)
-    return Calibration(kind="logistic", scores=tuple(knots), chances=tuple(chances), judged=len(x))
+    return Calibration(kind="logistic", scores=tuple(knots), chances=tuple(chances))
 
 
 def _isotonic(x: Scores, y: Scores) -> Calibration:
@@ -145,5 +149,4 @@ def _isotonic(x: Scores, y: Scores) -> Calibration:
         kind="isotonic",
         scores=tuple(total / count for count, _, total in pools),
         chances=tuple(good / count for count, good, _ in pools),
-        judged=len(x),
     )
