@@ -41,10 +41,11 @@ def box(region: str, width: float = 20, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def review(sqlite_store: FeedbackStore) -> Review:
-    """``review(task, version, *kept)``: somebody clicked for boxes 20 % wide, and left them so wide."""
+    """``review(task, version, *kept)``: somebody clicked for boxes 20 % wide, each a mask of its own, and left them
+    so wide."""
 
     def judge(task: int, version: str, *kept: float, prompted: bool = True) -> None:
-        shown = [box(f"{task}-{number}") for number in range(len(kept))]
+        shown = [box(f"{task}-{number}", score=0.9 - 0.1 * number) for number in range(len(kept))]
         prompts = [{"id": f"p{task}"}] if prompted else None
         sqlite_store.record_predictions([MadePrediction(task, 7, version, 0.9, shown, prompts)])
         result = [
@@ -156,6 +157,26 @@ def test_what_people_keep_of_clicked_masks_is_told_by_task(sqlite_store: Feedbac
     found = side(sqlite_store, "new", start, lambda project, task: True)
     assert (found.version, found.masks, found.accepted) == ("new", 3, pytest.approx(2 / 3))
     assert found.kept.tolist() == pytest.approx([1, 0.75], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("widths", "accepted", "kept"),
+    [((20, 20, 20), 1, 1.0), ((20, 0, 0), 1, 1.0), ((20, 10, 0), 0, 0.5), ((10, 5, 0), 0, 0.375), ((0, 0, 0), 0, 0.0)],
+)
+def test_a_clicks_mask_counts_once_however_many_regions_show_it(
+    store: FeedbackStore, widths: tuple[float, ...], accepted: float, kept: float
+) -> None:
+    """As where scores are fitted; here three controls show it, and those that somebody deleted are 0 wide."""
+    start = datetime.now(UTC)
+    shown = [box(region) for region in "abc"]
+    store.record_predictions([MadePrediction(1, 7, "new", 0.9, shown, [{"id": "p"}])])
+    left = [box(region, width) for region, width in zip("abc", widths, strict=True) if width]
+    annotation = {"id": 1, "task": 1, "project": 7, "result": left, "updated_at": "2026-11-21T00:00:00Z"}
+    event = {"annotation": annotation, "task": {"id": 1, "project": 7, "data": {}}, "project": {"id": 7}}
+    store.record_event({"action": "ANNOTATION_CREATED", **event})
+    store.process_pending()
+    found = side(store, "new", start, lambda project, task: True)
+    assert (found.masks, found.accepted, found.kept.tolist()) == (1, accepted, pytest.approx([kept], abs=0.01))
 
 
 def test_only_what_a_challenge_had_answered_tells_of_it(sqlite_store: FeedbackStore, review: Review) -> None:

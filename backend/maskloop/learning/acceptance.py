@@ -36,35 +36,45 @@ def judgements(store: FeedbackStore, project_id: int, model_version: str | None 
     Predictions turned into annotations in bulk don't count: nobody looked. Raises FeedbackUnavailable.
     """
     with store.session() as session:
-        rows = session.execute(_by_mask(project_id, model_version)).all()
-    return [Judgement(score, bool(accepted), bool(prompted)) for score, accepted, prompted in rows if score is not None]
+        rows = session.execute(by_mask(project_id, model_version)).all()
+    return [Judgement(row.score, bool(row.accepted), bool(row.prompted)) for row in rows]
 
 
 def count_judged(store: FeedbackStore, project_id: int, model_version: str) -> Counter[tuple[bool, bool]]:
     """How many ``judgements`` there are, by (prompted, accepted). Raises FeedbackUnavailable."""
-    masks = _by_mask(project_id, model_version).subquery()
+    masks = by_mask(project_id, model_version).subquery()
     columns = masks.c.prompted, masks.c.accepted
     with store.session() as session:
         rows = session.execute(select(*columns, func.count()).group_by(*columns)).all()
     return Counter({(bool(prompted), bool(accepted)): count for prompted, accepted, count in rows})
 
 
-def _by_mask(project_id: int, model_version: str | None) -> Select[float | None, bool, bool]:
-    """Score, whether it was accepted, and whether it was prompted.
+def by_mask(project_id: int | None, model_version: str | None) -> Select[float, bool, bool, int | None, int, float]:
+    """All judged masks, of one project and version, or of all: score, whether it was accepted, whether it was prompted,
+    project, task, and how much was kept: 1 of one accepted, the edited regions' mean IoU, or 0 if all was rejected.
 
     The regions of one score in a click's answer show one mask, in several controls and as several polygons: it was
     accepted if some of it was kept and nothing edited. Of an automatic prediction each region counts as a mask.
     """
     prompted = Prediction.prompts.is_not(None)
+    is_edited = RegionVerdict.verdict == Verdict.EDITED
     kept, edited = (
-        func.max(case((RegionVerdict.verdict == verdict, 1), else_=0)) for verdict in (Verdict.ACCEPTED, Verdict.EDITED)
+        func.max(case((found, 1), else_=0)) for found in (RegionVerdict.verdict == Verdict.ACCEPTED, is_edited)
     )
+    overlap = func.coalesce(func.avg(case((is_edited, func.coalesce(RegionVerdict.iou, 0.0)))), 0.0)
     return (
         select(
-            func.max(RegionVerdict.score).label("score"), (kept > edited).label("accepted"), prompted.label("prompted")
+            func.max(RegionVerdict.score).label("score"),
+            (kept > edited).label("accepted"),
+            prompted.label("prompted"),
+            RegionVerdict.project_id,
+            RegionVerdict.task_id,
+            case((kept > edited, 1.0), else_=overlap).label("kept"),
         )
-        .where(*judged_by_people(project_id, model_version))
+        .where(*_judged_by_people(project_id, model_version))
         .group_by(
+            RegionVerdict.project_id,
+            RegionVerdict.task_id,
             RegionVerdict.annotation_id,
             Prediction.id,
             RegionVerdict.score,
@@ -74,7 +84,7 @@ def _by_mask(project_id: int, model_version: str | None) -> Select[float | None,
     )
 
 
-def judged_by_people(project_id: int | None, model_version: str | None) -> list[ColumnElement[bool]]:
+def _judged_by_people(project_id: int | None, model_version: str | None) -> list[ColumnElement[bool]]:
     """Which verdicts are a person's on a predicted mask; of one project and version, or of all."""
     found = [
         RegionVerdict.annotation_id == Annotation.id,

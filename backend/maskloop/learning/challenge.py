@@ -9,15 +9,12 @@ from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 
-from maskloop.learning.acceptance import judged_by_people
+from maskloop.learning.acceptance import by_mask
 from maskloop.learning.bootstrap import ROUNDS, Interval
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Prediction, RegionVerdict, Verdict
+from maskloop.learning.tables import Prediction
 
-KEPT: dict[str, float] = {Verdict.ACCEPTED: 1.0, Verdict.REJECTED: 0.0}
-"""Of an edited mask, the IoU with what it became."""
 Answered = Callable[[int | None, int], bool]
 """Whether a version is the one to answer, in the project of that number, the task of that number."""
 FEWEST = 20
@@ -28,7 +25,7 @@ FEWEST = 20
 class Side:
     """What people kept of a version's masks for clicks and boxes.
 
-    kept: float64 (N,), for each task the mean over its masks; see KEPT. accepted: share of the masks.
+    kept: float64 (N,), for each task the mean over its masks; see ``by_mask``. accepted: share of the masks.
     """
 
     version: str
@@ -42,17 +39,14 @@ def side(store: FeedbackStore, version: str, since: datetime, answered: Answered
 
     Raises FeedbackUnavailable.
     """
-    columns = select(RegionVerdict.project_id, RegionVerdict.task_id, RegionVerdict.verdict, RegionVerdict.iou)
-    asked = Prediction.prompts.is_not(None), Prediction.made_at >= since
-    query = columns.where(*judged_by_people(None, version), *asked).order_by(RegionVerdict.id)
+    query = by_mask(None, version).where(Prediction.prompts.is_not(None), Prediction.made_at >= since)
     tasks: dict[int, list[float]] = defaultdict(list)
     accepted = masks = 0
     with store.session() as session:
-        for project, task, verdict, iou in session.execute(query):
-            if not answered(project, task):
-                continue
-            tasks[task].append(KEPT.get(verdict, iou or 0.0))
-            masks, accepted = masks + 1, accepted + (verdict == Verdict.ACCEPTED)
+        for mask in session.execute(query):
+            if answered(mask.project_id, mask.task_id):
+                tasks[mask.task_id].append(float(mask.kept))
+                masks, accepted = masks + 1, accepted + bool(mask.accepted)
     kept = np.array([np.mean(values) for values in tasks.values()], np.float64)
     return Side(version, masks, accepted / masks if masks else 0.0, kept)
 
