@@ -62,6 +62,19 @@ def annotate(tmp_path: Path, *arguments: object, **env: str) -> subprocess.Compl
     )
 
 
+def start(tmp_path: Path, *arguments: str, own_session: bool = False, **env: str) -> subprocess.Popen[str]:
+    """The same command, to be watched: what it does waits for ``gate``."""
+    return subprocess.Popen(
+        [sys.executable, str(APP), *arguments, *FEW],
+        cwd=tmp_path,
+        env=environment(tmp_path, ANNOTATE_GATE=str(tmp_path / "gate"), **env),
+        start_new_session=own_session,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What a command says that can't work; run in this process."""
     monkeypatch.chdir(tmp_path)
@@ -125,14 +138,7 @@ def test_label_studio_tasks_point_to_where_it_serves_the_photos(
 def test_a_photo_of_standard_input_that_label_studio_cannot_reach_stops_the_run_at_once(
     tmp_path: Path, photos: Path, gate: Callable[[int], None]
 ) -> None:
-    run = subprocess.Popen(
-        [sys.executable, APP, "-", "--out", "ls", "--format", "labelstudio", *FEW],
-        cwd=tmp_path,
-        env=environment(tmp_path, ANNOTATE_GATE=str(tmp_path / "gate")),
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    run = start(tmp_path, "-", "--out", "ls", "--format", "labelstudio")
     assert run.stdin
     run.stdin.write("photos/00.png\n")  # and more to come
     run.stdin.flush()
@@ -230,14 +236,7 @@ def test_ctrl_c_finishes_the_photos_under_way_and_keeps_them(
 ) -> None:
     journal = tmp_path / "out" / ".journal"
     arguments = ["photos", "--out", "out", "--format", "coco", "--processes", "1"]
-    run = subprocess.Popen(
-        [sys.executable, APP, *arguments, *FEW],
-        cwd=tmp_path,
-        env=environment(tmp_path, ANNOTATE_GATE=str(tmp_path / "gate")),
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    run = start(tmp_path, *arguments, own_session=True)
     gate(1)
     until(lambda: journal.exists() and len(journal.read_text().splitlines()) == 2, timeout=100)
     os.killpg(run.pid, signal.SIGINT)
@@ -281,8 +280,7 @@ def test_a_second_ctrl_c_waits_for_nothing(
     if where == "cluster":
         start_cluster(1, **gated)
     there = ["--redis-url", redis_server] if where == "cluster" else ["--processes", "1"]
-    line = [sys.executable, APP, "photos", "--out", "out", "--format", "coco", *there, *FEW]
-    run = subprocess.Popen(line, cwd=tmp_path, env=environment(tmp_path, **gated), stderr=subprocess.PIPE, text=True)
+    run = start(tmp_path, "photos", "--out", "out", "--format", "coco", *there)
     journal = tmp_path / "out" / ".journal"
     gate(1)
     until(lambda: journal.exists() and len(journal.read_text().splitlines()) == 2, timeout=100)
@@ -504,13 +502,7 @@ def test_a_yolo_folder_that_has_its_photos_already_gets_its_labels(
 def test_what_came_during_the_run_is_not_replaced(
     tmp_path: Path, photos: Path, gate: Callable[[int], None], until: Callable[..., None]
 ) -> None:
-    run = subprocess.Popen(
-        [sys.executable, APP, "photos", "--out", "c.json", "--format", "coco", *FEW],
-        cwd=tmp_path,
-        env=environment(tmp_path, ANNOTATE_GATE=str(tmp_path / "gate")),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    run = start(tmp_path, "photos", "--out", "c.json", "--format", "coco")
     try:
         until(lambda: (tmp_path / "c.json.journal").exists(), timeout=100)
         (tmp_path / "c.json").write_text("by hand")
