@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from maskloop.engines.runtime import available_threads
 
 SIDES = (512, 1024, 2048, 4096)
 
@@ -43,9 +44,8 @@ class Work:
 def measure_machine(device: str = "cpu") -> Machine:
     rates = {name: matrix_rate(dtype, device) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
     precision = max(rates, key=lambda name: rates[name])
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     name = torch.cuda.get_device_name() if device == "cuda" else processor_name()
-    return Machine(name, cores, rates[precision], precision, copy_rate(device))
+    return Machine(name, available_threads(), rates[precision], precision, copy_rate(device))
 
 
 def processor_name() -> str:

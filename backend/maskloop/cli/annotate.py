@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from enum import StrEnum
@@ -31,7 +30,8 @@ from maskloop.cli.watch import Watch, stop_on_ctrl_c
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
-from maskloop.learning.classifiers import Classifiers
+from maskloop.engines.runtime import available_threads
+from maskloop.learning.classifiers import classifiers_of
 from maskloop.learning.versions import registry_of
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.settings import Settings
@@ -171,7 +171,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         given = class_names(classes)
         detections = None if boxes is None else parse(read_file(boxes), given)
         target = None if label_config is None else _target(label_config, format)
-        learned = Classifiers(settings.data_dir / "models").get(classifier) if classifier else None
+        learned = classifiers_of(settings).get(classifier) if classifier else None
         names, label = all_labels(given, label, detections, target, learned)
         automatic = AutomaticSettings(
             granularity=granularity.value,
@@ -249,7 +249,7 @@ def _pool(make_worker: MakeWorker, settings: Settings, processes: int) -> Pool:
         redis = connect(settings.redis_url)
         workers = len(overview(redis)[QueueName.BATCH].workers)
         return Cluster(Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks}), max(1, 2 * workers))
-    cores = len(os.sched_getaffinity(0))
+    cores = available_threads()
     count = processes or max(1, cores // CORES_PER_PROCESS)
     threads = settings.threads or max(1, cores // count)
     return Processes(make_worker, settings.model_copy(update={"threads": threads}), count)

@@ -9,6 +9,7 @@ from redis import Redis
 
 from maskloop.dispatch.queues import reaching_redis
 from maskloop.errors import QueueUnavailable
+from maskloop.files import replacing
 
 KEY = "maskloop:data-directory"
 FILE = "id"
@@ -18,7 +19,8 @@ def tell(redis: Redis, data_dir: Path) -> None:
     """By the server. Raises QueueUnavailable if Redis can't be reached."""
     file = data_dir / FILE
     if not file.exists():
-        file.write_text(uuid4().hex)
+        with replacing(file) as new:
+            new.write(uuid4().hex.encode())
     with reaching_redis():
         redis.set(KEY, file.read_text())
 
