@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from maskloop.errors import MaskloopError
+from maskloop.geometry import coco_rle
 from maskloop.sam.values import ImageSize, Mask
 
 
@@ -60,14 +60,12 @@ class Segment:
     @classmethod
     def of(cls, mask: Mask, label: str) -> Segment:
         """The segment of a mask that is not empty."""
-        rle = coco_mask.encode(np.asfortranarray(mask.pixels.view(np.uint8)))
-        x, y, width, height = coco_mask.toBbox(rle).tolist()
-        return cls(rle["counts"].decode(), (x, y, width, height), int(coco_mask.area(rle)), mask.score, label)
+        rle = coco_rle.encode(mask.pixels)
+        return cls(rle["counts"].decode(), coco_rle.box(rle), coco_rle.area(rle), mask.score, label)
 
     def pixels(self, size: ImageSize) -> NDArray[np.bool_]:
         """The mask, bool (height, width) of the photo."""
-        mask: NDArray[np.bool_] = coco_mask.decode({"size": list(size), "counts": self.counts}).view(bool)
-        return mask
+        return coco_rle.decode({"size": list(size), "counts": self.counts})
 
 
 @dataclass(frozen=True, slots=True)

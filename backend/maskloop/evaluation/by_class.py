@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.evaluation.measure import Sample
+from maskloop.geometry import coco_rle
 from maskloop.sam.protocols import Classify
 from maskloop.sam.values import Mask
 
@@ -59,8 +59,7 @@ class ByClass:
 def count_right(masks: Sequence[Mask], objects: Sequence[GroundTruth]) -> int:
     """How many masks of one class fit an object of it, each object once, the best score first."""
     best_first = sorted(masks, key=lambda mask: -mask.score)
-    encoded = [coco_mask.encode(np.asfortranarray(mask.pixels, np.uint8)) for mask in best_first]
-    ious = coco_mask.iou(encoded, [target.rle for target in objects], [0] * len(objects))
+    ious = coco_rle.ious((mask.pixels for mask in best_first), [target.rle for target in objects])
     free = np.ones(len(objects), bool)
     for row in ious:
         fit = int(np.where(free, row, -1).argmax())

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from maskloop.errors import BadRequest, ImageUnavailable, ImageUnreadable
+from maskloop.geometry import coco_rle
 from maskloop.images.decode import decode
 from maskloop.sam.values import Image, ImageSize
 
@@ -40,13 +41,12 @@ class GroundTruth:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """bool (height, width) of the photo; decoded at each use."""
-        mask: NDArray[np.bool_] = coco_mask.decode(self.rle).astype(bool)
-        return mask
+        return coco_rle.decode(self.rle)
 
     @property
     def area(self) -> int:
         """Pixels of the mask."""
-        return int(coco_mask.area(self.rle))
+        return coco_rle.area(self.rle)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

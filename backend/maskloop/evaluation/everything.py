@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from maskloop.evaluation.by_class import ByClass
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.evaluation.measure import Sample
+from maskloop.geometry import coco_rle
 from maskloop.sam.automatic import AutomaticSettings, propose
 from maskloop.sam.protocols import EncoderDecoder
 from maskloop.sam.values import Mask
@@ -72,11 +72,8 @@ class Everything:
 
 def best_ious(masks: Sequence[Mask], objects: Sequence[GroundTruth]) -> NDArray[np.float64]:
     """For each object the IoU of the mask that fits it best, (objects,); 0 without a mask."""
-    if not masks or not objects:
-        return np.zeros(len(objects))
-    found = [coco_mask.encode(np.asfortranarray(mask.pixels, np.uint8)) for mask in masks]
-    ious = coco_mask.iou(found, [target.rle for target in objects], [0] * len(objects))
-    best: NDArray[np.float64] = ious.max(axis=0)
+    ious = coco_rle.ious((mask.pixels for mask in masks), [target.rle for target in objects])
+    best: NDArray[np.float64] = ious.max(axis=0, initial=0.0)
     return best
 
 

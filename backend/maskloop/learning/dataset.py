@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from maskloop.evaluation import coco
 from maskloop.evaluation.coco import GroundTruth
-from maskloop.geometry import boxes
+from maskloop.geometry import boxes, coco_rle
 from maskloop.learning.looks import looks
 from maskloop.learning.registry import TrainingData
 from maskloop.learning.samples import Sample, Seen, prepare
@@ -58,8 +57,7 @@ def from_coco(images: Path, annotations: Path, categories: Collection[str] = ())
 
 def ground_truth(mask: NDArray[np.bool_], label: str = "") -> GroundTruth:
     """An object from its mask (height, width)."""
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return GroundTruth(rle, np.array(boxes.of_mask(mask), np.float32), label)
+    return GroundTruth(coco_rle.encode(mask), np.array(boxes.of_mask(mask), np.float32), label)
 
 
 def is_held_out(name: str, share: float = HELD_OUT) -> bool:

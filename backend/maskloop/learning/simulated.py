@@ -6,12 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from pycocotools import mask as coco_mask
-
 from maskloop.evaluation.coco import GroundTruth
 from maskloop.evaluation.prompted import box, click
-from maskloop.geometry import masks
+from maskloop.geometry import coco_rle, masks
 from maskloop.learning.acceptance import Judgement, of_judgements
 from maskloop.learning.calibration import Chances
 from maskloop.sam.automatic import AutomaticSettings, propose
@@ -53,11 +50,8 @@ def automatic_on(
 ) -> Iterator[Judgement]:
     """What a person would say of the automatic masks of a photo."""
     proposals = list(propose(network, embedding, settings))
-    if not proposals:
-        return
-    found = [coco_mask.encode(np.asfortranarray(mask.pixels, np.uint8)) for mask in proposals]
-    overlaps = np.asarray(coco_mask.iou(found, [one.rle for one in objects], [0] * len(objects)))
-    for mask, overlap in zip(proposals, overlaps.max(axis=1), strict=True):
+    overlaps = coco_rle.ious((mask.pixels for mask in proposals), [one.rle for one in objects])
+    for mask, overlap in zip(proposals, overlaps.max(axis=1, initial=0.0), strict=True):
         yield Judgement(shown(mask.score), bool(overlap >= ACCEPTED), prompted=False)
 
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from maskloop.engines.base import Engine
 from maskloop.engines.torch_engine import TorchEngine
-from maskloop.geometry import boxes, masks
+from maskloop.geometry import boxes, coco_rle, masks
 from maskloop.images.decode import decode
 from maskloop.learning.general import ANNOTATIONS, FOLDER
 from maskloop.sam.automatic import AutomaticSettings, propose
@@ -61,7 +60,7 @@ def main() -> None:
         height, width = image.shape[:2]
         images.append({"id": number, "file_name": path.name, "height": height, "width": width})
         for mask in objects(engine, engine.encode([image])[0]):
-            rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+            rle = coco_rle.encode(mask)
             left, top, right, bottom = map(float, boxes.of_mask(mask))
             annotations.append(
                 {
