@@ -15,7 +15,7 @@ from maskloop.learning.gate import agree
 from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.samples import Seen, prepare
-from maskloop.learning.training import TrainingSettings
+from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.network import load_model
 from maskloop.sam.values import EMBEDDING_SHAPE, Embedding, Image, ImageSize
 

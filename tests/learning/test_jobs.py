@@ -16,7 +16,7 @@ from maskloop.learning.orders import is_due
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import AuditLine
-from maskloop.learning.training import TrainingSettings
+from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.network import MobileSam
 from maskloop.sam.values import Embedding, Image, ImageSize
 

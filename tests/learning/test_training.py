@@ -16,8 +16,10 @@ from maskloop.evaluation.prompted import click
 from maskloop.geometry import masks
 from maskloop.learning.adapters import adapt, linear_layers, merge
 from maskloop.learning.dataset import ground_truth
+from maskloop.learning.lessons import batches, count_steps
 from maskloop.learning.samples import Sample, Seen, prepare, squared
-from maskloop.learning.training import DECODERS, Progress, TrainingSettings, batches, count_steps, device_for, train
+from maskloop.learning.training import DECODERS, Progress, device_for, train
+from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam, load_model, weights_hash
 from maskloop.sam.values import Embedding, Image, ImageSize

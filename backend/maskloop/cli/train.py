@@ -18,7 +18,8 @@ from maskloop.learning.dataset import describe, from_coco, split
 from maskloop.learning.general import general_set
 from maskloop.learning.registry import OFFICIAL
 from maskloop.learning.training import Progress as Step
-from maskloop.learning.training import TrainingSettings, device_for
+from maskloop.learning.training import device_for
+from maskloop.learning.training_settings import TrainingSettings
 from maskloop.learning.versions import registry_of
 from maskloop.settings import Settings
 

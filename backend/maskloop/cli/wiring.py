@@ -30,7 +30,8 @@ from maskloop.learning.general import general_set
 from maskloop.learning.naming import Namer
 from maskloop.learning.recognition import Recognition
 from maskloop.learning.store import MadePrediction, open_store
-from maskloop.learning.training import TrainingSettings, device_for
+from maskloop.learning.training import device_for
+from maskloop.learning.training_settings import TrainingSettings
 from maskloop.learning.versions import registry_of
 from maskloop.settings import Settings
 

@@ -18,7 +18,8 @@ from maskloop.learning.dataset import ReviewedPhoto, views
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry, TrainingData
 from maskloop.learning.samples import Sample, Seen, squared
 from maskloop.learning.shelf import Shelf
-from maskloop.learning.training import Progress, TrainingSettings, train
+from maskloop.learning.training import Progress, train
+from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.network import load_model
 from maskloop.sam.preprocess import SQUARE
 from maskloop.sam.values import EMBEDDING_SHAPE, Embedding, Image

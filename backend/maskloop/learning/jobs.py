@@ -22,7 +22,8 @@ from maskloop.learning.orders import Order, source
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.reviews import from_reviews
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.training import Progress, TrainingSettings
+from maskloop.learning.training import Progress
+from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.values import Image
 
 ACTOR = "maskloop"
