@@ -29,6 +29,19 @@ def webhook() -> Callable[[str], Event]:
     return lambda name: json.loads((CAPTURES / f"webhook_{name}.json").read_text())["body"]
 
 
+@pytest.fixture
+def review() -> Callable[..., None]:
+    """``review(store, project, *regions)``: somebody annotates the one task of a project."""
+
+    def record(store: FeedbackStore, project: int, *regions: dict[str, object]) -> None:
+        found = {"id": project, "task": project, "project": project, "result": list(regions)}
+        seen = {"id": project, "project": project, "data": {}}
+        about = {"id": project}
+        store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": about})
+
+    return record
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, on a free loopback port."""

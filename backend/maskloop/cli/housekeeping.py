@@ -20,7 +20,8 @@ from maskloop.dispatch.queues import connect
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
 from maskloop.learning.acceptance import follow_verdicts
 from maskloop.learning.classifiers import classifiers_of
-from maskloop.learning.orders import Follower, Order, classes_due, is_due, order_all, submit, submit_classes
+from maskloop.learning.follower import Follower
+from maskloop.learning.orders import classes_due, is_due, order_all, submit, submit_classes
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import registry_of, version_of
 from maskloop.settings import Settings
@@ -50,7 +51,7 @@ def keep_house(settings: Settings) -> None:
 
     def train(project: int) -> None:
         if settings.train_every and is_due(store, registry, project, settings.train_every):
-            submit(dispatcher, Order(project=project))
+            submit(dispatcher, project)
 
     follower = Follower(store, [refit, name, train])
     tasks: list[Task] = [partial(repeat, follower.round, lambda: FEEDBACK_PAUSE)]

@@ -146,7 +146,7 @@ class Backend:
         log.info("project=%s event=%s", event.project.id if event.project else "-", event.action)
         self._feedback.record_event(payload)
         if event.action == "START_TRAINING" and event.project is not None:
-            orders.submit(self._dispatcher, orders.Order(project=event.project.id))
+            orders.submit(self._dispatcher, event.project.id)
         return {}
 
     def fit(self, event: str, data: Mapping[str, Any]) -> Json:

@@ -11,14 +11,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
 from maskloop.dispatch.context import JobContext
 from maskloop.errors import BadRequest
 from maskloop.learning.approved import last_heard
 from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
 from maskloop.learning.dataset import ReviewedPhoto, describe, split
-from maskloop.learning.orders import Order, source
+from maskloop.learning.orders import source
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.reviews import from_reviews
 from maskloop.learning.store import FeedbackStore
@@ -50,16 +48,12 @@ class Trainer:
         self._settings, self._general, self._threads, self._device = settings, general, threads, device
 
     def __call__(self, payload: dict[str, Any], context: JobContext) -> dict[str, Any]:
-        """Do an ``orders.Order``. Gives ``version``, ``passed`` and ``reason``.
+        """Do what ``orders.submit`` asks for. Gives ``version``, ``passed`` and ``reason``.
 
         Raises BadRequest if there is nothing to learn from, and what the context raises: what was done is kept, and a
         later job goes on from there.
         """
-        try:
-            order = Order.model_validate(payload)
-        except ValidationError as error:
-            raise BadRequest(f"A training job needs a project: {error}") from error
-        project = order.project
+        project = int(payload["project"])
         self._store.process_pending()
         read_until = last_heard(self._store, project)
         photos, problems = from_reviews(self._store, project, self._load)
