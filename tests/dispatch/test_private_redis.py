@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from maskloop.dispatch.private_redis import PrivateRedis, find_server, private_directory, private_url
+from maskloop.dispatch.private_redis import PrivateRedis, find_server, private_directory, redis_of
 from maskloop.dispatch.queues import connect
 from maskloop.errors import QueueUnavailable
+from maskloop.settings import Settings
 
 
 def test_it_keeps_what_it_holds(tmp_path: Path) -> None:
@@ -38,10 +39,11 @@ def test_it_ends_with_its_block(tmp_path: Path) -> None:
 
 
 def test_other_processes_of_the_same_data_find_it(tmp_path: Path) -> None:
-    assert private_url(tmp_path) is None
-    with PrivateRedis(private_directory(tmp_path)) as server:
-        assert private_url(tmp_path) == server.url
-    assert private_url(tmp_path) is None
+    settings = Settings(data_dir=tmp_path)
+    with PrivateRedis(private_directory(tmp_path)):
+        assert redis_of(settings).ping()
+    with pytest.raises(QueueUnavailable, match="none runs for this data directory"):
+        redis_of(settings)
 
 
 def test_a_second_one_in_the_same_directory_is_refused(tmp_path: Path) -> None:

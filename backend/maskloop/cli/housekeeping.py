@@ -16,8 +16,8 @@ from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.dispatch.queues import connect
-from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing, redis_url
+from maskloop.dispatch.private_redis import redis_of
+from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing
 from maskloop.learning.acceptance import follow_verdicts
 from maskloop.learning.classifiers import classifiers_of
 from maskloop.learning.follower import Follower
@@ -38,7 +38,7 @@ def keep_house(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    store, dispatcher = open_store(settings), Dispatcher(connect(redis_url(settings)), {})
+    store, dispatcher = open_store(settings), Dispatcher(redis_of(settings), {})
     registry, classifiers = registry_of(settings), classifiers_of(settings)
 
     def refit(project: int) -> None:

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from maskloop.cli.options import load, load_to_write
-from maskloop.dispatch.private_redis import private_url
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import connect_showing
 from maskloop.learning.challenge import difference, side, verdict
@@ -167,11 +166,9 @@ def _place(project: int | None) -> str:
 
 def _have_it_shown(settings: Settings) -> None:
     """In Label Studio, at once; housekeeping goes on with what can't be shown yet."""
-    settings = settings.model_copy(update={"redis_url": settings.redis_url or private_url(settings.data_dir)})
-    if settings.redis_url is None or not (showing := connect_showing(settings)):
-        return
     try:
-        for project, found in showing.follow_all().items():
+        showing = connect_showing(settings)
+        for project, found in (showing.follow_all() if showing else {}).items():
             typer.echo(f"Label Studio, project {project}: {found}.")
     except QueueUnavailable as error:
         typer.echo(f"Label Studio's projects follow when `maskloop serve` runs: {error}", err=True)

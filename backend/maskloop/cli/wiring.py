@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from maskloop.annotate import work as annotating
@@ -14,22 +15,23 @@ from maskloop.cli.loading import Models, open_engine
 from maskloop.cli.options import load_to_write
 from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.executor import Handler, Service
-from maskloop.dispatch.queues import QueueName, connect
+from maskloop.dispatch.private_redis import redis_of
+from maskloop.dispatch.queues import QueueName
 from maskloop.engines.base import Engine
 from maskloop.engines.runtime import available_threads, gpu_is_lost
 from maskloop.errors import MaskloopError
 from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.inference import Segmenter
 from maskloop.labelstudio import ahead, batch, handlers, proposing, service
-from maskloop.labelstudio.connect import redis_url
 from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.notes import note
 from maskloop.labelstudio.rehearsal import rehearsal
 from maskloop.labelstudio.scores import as_chances
 from maskloop.learning import jobs, orders
 from maskloop.learning.general import general_set
 from maskloop.learning.naming import Namer
 from maskloop.learning.recognition import Recognition
-from maskloop.learning.store import MadePrediction, open_store
+from maskloop.learning.store import open_store
 from maskloop.learning.training import device_for
 from maskloop.learning.training_settings import TrainingSettings
 from maskloop.learning.versions import registry_of
@@ -100,19 +102,10 @@ def rehearse(work: Callable[[], object]) -> None:
 
 
 def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
-    ledger, store, recognition = Ledger(connect(redis_url(settings))), open_store(settings), Recognition(settings)
+    ledger, store, recognition = Ledger(redis_of(settings)), open_store(settings), Recognition(settings)
     load = ImageLoader(ImagePolicy.from_settings(settings)).load
+    noted = partial(note, store)
     namer = Namer(store, recognition.classifiers, load, recognition.describe)
-
-    def note(work: Json, made: Json) -> None:
-        task = work["task"]["id"]
-        if task is None:
-            return
-        noted = MadePrediction(task, work["project"], made["model_version"], made["score"], made["result"])
-        try:
-            store.record_predictions([noted])
-        except MaskloopError as error:
-            log.warning("The prediction of task %s isn't noted: %s", task, error)
 
     def task(payload: Json, context: JobContext) -> None:
         version, project = payload["work"]["version"], payload["work"]["project"]
@@ -121,7 +114,7 @@ def batch_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
             return as_chances(made, models.chances(version, project).automatic)
 
         classify = recognition.of_project(project)
-        batch.handler(models.of(version), ledger, classify=classify, score=score, note=note)(payload, context)
+        batch.handler(models.of(version), ledger, classify=classify, score=score, note=noted)(payload, context)
 
     annotate = annotator(settings, models, recognition)
 

@@ -11,10 +11,9 @@ from maskloop.cli import same_data
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
 from maskloop.dispatch.executor import Service
-from maskloop.dispatch.private_redis import private_url
-from maskloop.dispatch.queues import QueueName, connect
+from maskloop.dispatch.private_redis import redis_of
+from maskloop.dispatch.queues import QueueName
 from maskloop.dispatch.worker import run_worker
-from maskloop.errors import QueueUnavailable
 from maskloop.settings import Settings
 
 NICENESS = {QueueName.INTERACTIVE: 0, QueueName.BATCH: 10, QueueName.TRAIN: 19}
@@ -40,10 +39,7 @@ def work(settings: Settings, queue: Queue) -> None:
     """Do the jobs of one queue until it is told to stop (SIGTERM, Ctrl-C); the job under way is finished first."""
     log_to_stderr(settings.log_level)
     os.nice(NICENESS[queue])
-    url = settings.redis_url or private_url(settings.data_dir)
-    if url is None:
-        raise QueueUnavailable("No Redis is named.", "Give the server's with --redis-url (MASKLOOP_REDIS_URL).")
-    settings, redis = settings.model_copy(update={"redis_url": url}), connect(url)
+    redis = redis_of(settings)
 
     def build() -> Service:
         same_data.check(redis, settings.data_dir)

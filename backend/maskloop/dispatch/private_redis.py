@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from maskloop.dispatch.queues import connect
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.errors import QueueUnavailable
+from maskloop.settings import Settings
 
 START_TIMEOUT = 10.0
 """Seconds to answer; loading what was kept doesn't count."""
@@ -32,12 +33,18 @@ def private_directory(data_dir: Path) -> Path:
     return data_dir / "redis"
 
 
-def private_url(data_dir: Path) -> str | None:
-    """The private Redis that runs for ``data_dir`` now."""
+def redis_of(settings: Settings) -> Redis:
+    """The one that the settings name, or the private one that runs for their data directory now.
+
+    Raises QueueUnavailable if there is neither.
+    """
     try:
-        return (private_directory(data_dir) / URL_FILE).read_text()
-    except FileNotFoundError:
-        return None
+        return connect(settings.redis_url or (private_directory(settings.data_dir) / URL_FILE).read_text())
+    except FileNotFoundError as error:
+        raise QueueUnavailable(
+            "No Redis is named, and none runs for this data directory.",
+            "Start `maskloop serve`, or give the server's with --redis-url (MASKLOOP_REDIS_URL).",
+        ) from error
 
 
 class PrivateRedis:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.dispatch.queues import QueueName, connect
-from maskloop.errors import QueueUnavailable
+from maskloop.dispatch.private_redis import redis_of
+from maskloop.dispatch.queues import QueueName
 from maskloop.labelstudio.ahead import Ahead, Visits
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.courier import Courier
@@ -17,24 +17,24 @@ from maskloop.settings import Settings
 
 
 def connect_backend(settings: Settings) -> Backend:
-    """Raises QueueUnavailable if the settings name no Redis."""
-    redis = connect(redis_url(settings))
+    """Raises QueueUnavailable if there is no Redis."""
+    redis = redis_of(settings)
     limits = {QueueName.INTERACTIVE: settings.max_waiting_clicks, QueueName.BATCH: settings.max_waiting_tasks}
     return Backend(
         Dispatcher(redis, limits),
         redis,
         versions_of(settings),
         patience=Patience(settings.click_deadline, settings.batch_deadline),
-        delivers=settings.label_studio_url is not None and settings.label_studio_api_key is not None,
+        delivers=api_of(settings) is not None,
         feedback=open_store(settings),
     )
 
 
 def connect_courier(settings: Settings) -> Courier | None:
-    """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
+    """None without an address of Label Studio and a token. Raises QueueUnavailable if there is no Redis."""
     if not (api := api_of(settings)):
         return None
-    redis = connect(redis_url(settings))
+    redis = redis_of(settings)
     return Courier(Ledger(redis), Dispatcher(redis, {}), api)
 
 
@@ -42,18 +42,18 @@ def connect_ahead(settings: Settings) -> Ahead | None:
     """None if nothing is to be encoded ahead, or nobody can be asked what comes next."""
     if not settings.encode_ahead or not (api := api_of(settings)):
         return None
-    redis = connect(redis_url(settings))
+    redis = redis_of(settings)
     dispatcher = Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks})
     version = versions_of(settings).in_service
     return Ahead(Visits(redis), dispatcher, api, version=version, count=settings.encode_ahead)
 
 
 def connect_showing(settings: Settings) -> Showing | None:
-    """None without an address of Label Studio and a token. Raises QueueUnavailable if the settings name no Redis."""
+    """None without an address of Label Studio and a token. Raises QueueUnavailable if there is no Redis."""
     if not (api := api_of(settings)):
         return None
     versions = versions_of(settings)
-    return Showing(connect(redis_url(settings)), api, version=versions.in_service, ours=versions.made)
+    return Showing(redis_of(settings), api, version=versions.in_service, ours=versions.made)
 
 
 def versions_of(settings: Settings) -> Versions:
@@ -65,11 +65,3 @@ def api_of(settings: Settings) -> LabelStudioApi | None:
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         return None
     return LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
-
-
-def redis_url(settings: Settings) -> str:
-    if settings.redis_url is None:
-        raise QueueUnavailable(
-            "No Redis is named.", "Set MASKLOOP_REDIS_URL to that of the workers; `maskloop serve` prints it."
-        )
-    return settings.redis_url

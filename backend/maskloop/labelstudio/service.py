@@ -32,14 +32,15 @@ from maskloop.labelstudio.failures import message, message_of
 from maskloop.labelstudio.handlers import UNPROPOSED, payload_of, prediction
 from maskloop.labelstudio.label_config import LabelConfig
 from maskloop.labelstudio.ledger import Ledger
+from maskloop.labelstudio.notes import note
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.projects import Projects
-from maskloop.labelstudio.prompts import Click, read_click
+from maskloop.labelstudio.prompts import read_click
 from maskloop.labelstudio.showing import Troubles
 from maskloop.labelstudio.wire import PredictRequest, SetupRequest, TasksToReviewRequest, WebhookEvent, faults
 from maskloop.learning import orders
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.store import FeedbackStore, MadePrediction
+from maskloop.learning.store import FeedbackStore
 from maskloop.learning.versions import Versions
 
 Json = dict[str, Any]
@@ -230,21 +231,8 @@ class Backend:
         made: Json = self._dispatcher.wait(ticket)
         if made.pop(UNPROPOSED, False):
             self._notes.submit(proposing.submit, self._dispatcher, payload)
-        self._notes.submit(self._note, request, click, made)
+        self._notes.submit(note, self._feedback, payload, made, click)
         return {**made, "result": [*made["result"], *message(config)]}
-
-    def _note(self, request: PredictRequest, click: Click, made: Json) -> None:
-        task = request.tasks[0]
-        if task.id is None:
-            return
-        prompts = [prompt.model_dump(mode="json") for prompt in click.prompts]
-        noted = MadePrediction(
-            task.id, request.project_id, made["model_version"], made["score"], made["result"], prompts
-        )
-        try:
-            self._feedback.record_predictions([noted])
-        except MaskloopError as error:
-            log.warning("A click's answer isn't noted: %s", error)
 
     def _options(self, request: PredictRequest) -> Options:
         known = None if request.project_id is None else self._projects.extra_params(request.project_id)
