@@ -71,6 +71,12 @@ def test_core_knows_no_wire() -> None:
     assert not leaks
 
 
+def test_openvino_is_imported_where_its_telemetry_is_switched_off() -> None:
+    files = [*ROOT.rglob("*.py"), *Path(__file__).parent.rglob("*.py")]
+    importing = [path.name for path in files if any(name.split(".")[0] == "openvino" for name in imports(path))]
+    assert importing == ["openvino_without_telemetry.py"]
+
+
 @pytest.mark.parametrize("module", ["cli.serve", "server.app", "cli.housekeeping", "cli.worker", "cli.models"])
 def test_who_holds_no_model_waits_for_no_torch(module: str) -> None:
     """It takes seconds to import, and hundreds of megabytes."""

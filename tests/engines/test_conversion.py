@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 
 from maskloop.engines import conversion
 from maskloop.engines.conversion import kept
+from maskloop.engines.openvino_without_telemetry import openvino
 
 
 def doubling() -> openvino.Model:

@@ -21,10 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-import openvino
 import torch
 from torch import Tensor, nn
 
+from maskloop.engines.openvino_without_telemetry import openvino
 from maskloop.sam.decoder import MaskDecoder
 from maskloop.sam.encoder import ImageEncoder
 from maskloop.sam.layers import ConvNorm, fold

@@ -10,13 +10,13 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.conversion import converted_decoder, converted_encoder
 from maskloop.engines.identity import embedding_identity
 from maskloop.engines.network_engine import NetworkEngine, Precision
+from maskloop.engines.openvino_without_telemetry import openvino
 from maskloop.sam.network import MobileSam
 from maskloop.sam.preprocess import FRAMES, SQUARE
 from maskloop.sam.prompts import PromptBatch
