@@ -96,4 +96,6 @@ def test_all_services_share_data_and_weights_which_the_image_makes_writable() ->
 def test_the_gpu_file_changes_services_that_exist() -> None:
     assert set(GPU["services"]) == set(OURS)
     assert all(service["image"] == "maskloop:cuda" for service in GPU["services"].values())
-    assert set(GPU["services"]["server"]["build"]["args"]) <= set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.M))
+    arguments = set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.M))
+    assert GPU["services"]["server"]["build"]["args"].keys() <= COMPOSE["services"]["server"]["build"]["args"].keys()
+    assert COMPOSE["services"]["server"]["build"]["args"].keys() <= arguments
