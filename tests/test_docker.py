@@ -74,6 +74,24 @@ def test_each_queue_has_its_worker_and_the_server_none() -> None:
     assert {server[f"MASKLOOP_{queue.upper()}_WORKERS"] for queue in queues} == {"0"}
 
 
+def test_the_file_of_settings_cant_break_what_the_containers_rely_on() -> None:
+    for service in OURS.values():
+        given = service["environment"]
+        assert service["env_file"] == "maskloop.env"
+        assert given["MASKLOOP_REDIS_URL"] == "redis://redis:6379/0"
+        assert [given["MASKLOOP_DATA_DIR"], given["MASKLOOP_WEIGHTS_DIR"]] == ["/data", "/weights"]
+    server = OURS["server"]
+    host, port = server["environment"]["MASKLOOP_HOST"], server["environment"]["MASKLOOP_PORT"]
+    assert host == "0.0.0.0"
+    assert server["ports"][0].endswith(f":{port}")
+    assert f"127.0.0.1:{port}/health" in DOCKERFILE
+
+
+def test_what_is_under_way_may_end() -> None:
+    for name in ("server", "interactive", "batch", "train"):
+        assert OURS[name]["stop_grace_period"] == "2m"
+
+
 def test_clicks_come_before_batches_and_those_before_training() -> None:
     """Niceness doesn't count between containers."""
     shares = [OURS[name].get("cpu_shares", 1024) for name in ("interactive", "batch", "train")]
