@@ -6,7 +6,7 @@ import getpass
 import json
 from datetime import UTC, datetime
 from functools import cache, partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -30,10 +30,18 @@ Version = Annotated[str, typer.Argument(help="Name of the version.")]
 Challenger = Annotated[str | None, typer.Argument(metavar="VERSION", help="Name of the version.")]
 Share = Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the tasks, always the same ones.")]
 End = Annotated[bool, typer.Option("--end", help="End the challenge.")]
-Project = Annotated[
-    int | None, typer.Option(metavar="NUMBER", help="Label Studio's; without it, everywhere.", show_default=False)
-]
 Force = Annotated[bool, typer.Option("--force", help="Although the gate refused it, or wasn't asked.")]
+
+
+def _project(meaning: str) -> Any:
+    return typer.Option(metavar="NUMBER", help=meaning, show_default=False)
+
+
+PromotedIn = Annotated[int | None, _project("In this project of Label Studio alone; without it, everywhere.")]
+ChallengedIn = Annotated[
+    int | None, _project("Against this project's version; without it, the one that answers everywhere else.")
+]
+TakenBackIn = Annotated[int | None, _project("This project's own last one; without it, the last one wherever it was.")]
 
 
 @app.command("list")
@@ -70,7 +78,7 @@ def show_command(version: Version) -> None:
 
 
 @app.command("promote")
-def promote_command(version: Version, project: Project = None, force: Force = False) -> None:
+def promote_command(version: Version, project: PromotedIn = None, force: Force = False) -> None:
     """Put a version into service, in a project or everywhere; workers take it up without a restart.
 
     Everywhere: also in projects that had one of their own.
@@ -91,7 +99,7 @@ def promote_command(version: Version, project: Project = None, force: Force = Fa
 
 @app.command("challenge")
 def challenge_command(
-    version: Challenger = None, share: Share = 0.2, project: Project = None, end: End = False
+    version: Challenger = None, share: Share = 0.2, project: ChallengedIn = None, end: End = False
 ) -> None:
     """Let a version answer the clicks of some tasks beside the one in service; `compare` tells what people make of it.
 
@@ -148,7 +156,7 @@ def compare_command() -> None:
 
 
 @app.command("rollback")
-def rollback_command(project: Project = None) -> None:
+def rollback_command(project: TakenBackIn = None) -> None:
     """Take back the last promotion: the version that was in service before it is again."""
     settings = load_to_write()
     registry = registry_of(settings)
