@@ -85,7 +85,10 @@ class Settings(BaseSettings):
         "auto", description="What runs the network; `auto` takes the fastest that this machine has."
     )
     threads: int = Field(
-        0, ge=0, description="CPU threads of one worker's engine; 0: all cores for clicks, shared among other workers."
+        0,
+        ge=0,
+        description="CPU threads of one worker's engine; 0: all cores. Batch workers of one `maskloop serve` share "
+        "them, and its train workers all but one.",
     )
     memory_cache_bytes: int = Field(192 << 20, ge=0, description="Embeddings kept in each worker's memory.")
     shared_cache_bytes: int = Field(8 << 30, ge=0, description="Embeddings kept on disk for all workers.")
