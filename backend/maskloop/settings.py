@@ -125,6 +125,11 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: object) -> object:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
+    @field_validator("data_dir", "weights_dir", "local_files_root")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
+
     @field_validator("redis_url", "shared_cache_redis_url")
     @classmethod
     def _is_of_a_redis(cls, value: str | None) -> str | None:

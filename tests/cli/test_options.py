@@ -69,6 +69,14 @@ def test_help_has_each_setting_with_its_description(app: typer.Typer) -> None:
     assert "--port" not in shown
 
 
+def test_a_tilde_is_the_home_where_no_shell_saw_it() -> None:
+    """As in a service's file of variables."""
+    settings = load({"data_dir": "~/data", "weights_dir": "~/weights", "local_files_root": "~/photos"})
+    home = Path.home()
+    assert settings.data_dir == home / "data"
+    assert (settings.weights_dir, settings.local_files_root) == (home / "weights", home / "photos")
+
+
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadRequest, match="MASKLOOP_CLICK_DEADLINE"):
         load({"click_deadline": -1})
