@@ -101,14 +101,14 @@ def test_json_that_is_no_object_is_told_apart(client: httpx.Client, body: str) -
 
 
 @pytest.mark.parametrize("route", ["/setup", "/predict", "/webhook", "/reviews"])
-@pytest.mark.parametrize("origin", ["https://example.org", "http://127.0.0.1", "null", ""])
-def test_web_pages_of_other_servers_have_no_access(client: httpx.Client, backend: Any, route: str, origin: str) -> None:
-    answer = client.post(route, content=b'{"task_id": 1}', headers={"Origin": origin})
+@pytest.mark.parametrize("origin", ["https://example.org", "http://{here}", "null", "http://[", ""])
+def test_web_pages_have_no_access(client: httpx.Client, backend: Any, route: str, origin: str) -> None:
+    """Not even one that seems to be from here: its server's name may lead here by now."""
+    headers = {"Origin": origin.format(here=client.base_url.netloc.decode())}
+    answer = client.post(route, content=b'{"task_id": 1}', headers=headers)
     assert answer.status_code == 403
-    assert "Web pages of other servers" in answer.json()["error"]
+    assert "Web pages" in answer.json()["error"]
     assert backend.asked == []
-    here = f"http://{client.base_url.netloc.decode()}"
-    assert client.post(route, content=b'{"task_id": 1}', headers={"Origin": here}).is_success
 
 
 @pytest.mark.parametrize("context", ["text", 1, [1], {"result": 1}])
