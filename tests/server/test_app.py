@@ -24,6 +24,7 @@ from maskloop.errors import (
     QueueUnavailable,
     WeightsError,
 )
+from maskloop.server import answers
 
 CLICK = {"tasks": [{"id": 1, "data": {"image": "/data/upload/1/a.jpg"}}], "params": {"context": {"result": []}}}
 
@@ -109,6 +110,20 @@ def test_web_pages_have_no_access(client: httpx.Client, backend: Any, route: str
     assert answer.status_code == 403
     assert "Web pages" in answer.json()["error"]
     assert backend.asked == []
+
+
+@pytest.mark.parametrize("route", ["/predict", "/webhook"])
+def test_a_body_that_would_fill_the_memory_is_refused(
+    client: httpx.Client, backend: Any, route: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(answers, "LARGEST", 1 << 20)
+    body = b'{"a": "%s"}' % (b"a" * (1 << 20))
+    answer = client.post(route, content=body)
+    assert answer.status_code == 413
+    assert "larger than 1 MiB" in answer.json()["error"]
+    assert f"{route}: The body is larger" in caplog.text
+    assert backend.asked == []
+    assert client.post(route, content=body.replace(b"aaaaaaaaaaaaaaaaaaaa", b"", 1)).is_success
 
 
 @pytest.mark.parametrize("context", ["text", 1, [1], {"result": 1}])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -11,8 +11,11 @@ from starlette.responses import Response
 
 from maskloop.errors import BadRequest, MaskloopError, QueueFull
 
+LARGEST = 256 << 20
+"""Bytes of a body: the whole of it is held in memory."""
 STATUS = {
     "bad_request": 400,
+    "too_large": 413,
     "bad_label_config": 422,
     "nothing_found": 422,
     "image_refused": 422,
@@ -31,6 +34,12 @@ STATUS = {
 """By the error's code; 500 for the rest."""
 
 
+class TooLarge(MaskloopError):
+    """More was sent than is taken at once."""
+
+    code: ClassVar[str] = "too_large"
+
+
 def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), status, headers, "application/json")
 
@@ -44,14 +53,19 @@ def error_answer(error: MaskloopError) -> Response:
 
 async def read_bytes(request: Request) -> bytes:
     """The body. A browser lets any web page send one to any server, but says so: that is refused. Pages of ours send
-    none, and one of another server can have a name that leads here."""
+    none, and one of another server can have a name that leads here. Raises TooLarge."""
     if "Origin" in request.headers:
         raise HTTPException(403, "Web pages have no access here.")
-    return await request.body()
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > LARGEST:
+            raise TooLarge(f"The body is larger than {LARGEST >> 20} MiB, so none of it is used.", "Send less at once.")
+    return bytes(body)
 
 
 async def read_body(request: Request) -> dict[str, Any]:
-    """The body, which has to be a JSON object. Raises BadRequest."""
+    """The body, which has to be a JSON object. Raises BadRequest or TooLarge."""
     try:
         body = orjson.loads(await read_bytes(request))
     except orjson.JSONDecodeError as error:
