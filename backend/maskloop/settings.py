@@ -6,9 +6,9 @@ The README's table of settings is made from this class: the description of a fie
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, HttpUrl, SecretStr, field_validator
+from pydantic import AliasChoices, Field, HttpUrl, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.connection import parse_url
 
@@ -29,7 +29,12 @@ class Settings(BaseSettings):
     """Times are in seconds, sizes in bytes unless the name says otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=None, env_ignore_empty=True, frozen=True, populate_by_name=True
+        env_prefix=PREFIX,
+        env_file=None,
+        env_ignore_empty=True,
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
     host: str = Field("127.0.0.1", description="Address that the HTTP server listens on.")
@@ -136,6 +141,13 @@ class Settings(BaseSettings):
         if value is not None:
             parse_url(value)  # type: ignore[no-untyped-call]
         return value
+
+    @model_validator(mode="after")
+    def _asks_for_a_user_and_a_password_or_neither(self) -> Self:
+        missing = [variable(name) for name in ("basic_auth_user", "basic_auth_pass") if not getattr(self, name)]
+        if len(missing) == 1:
+            raise ValueError(f"{missing[0]} is missing: user and password are given both, or neither")
+        return self
 
     def environment(self) -> dict[str, str]:
         """Variables from which another process reads the same settings. They hold secrets."""

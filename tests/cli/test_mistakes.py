@@ -58,6 +58,16 @@ def test_a_flag_that_is_no_address_of_a_redis(tmp_path: Path) -> None:
         load(COMMANDS["annotate"])(args=[str(tmp_path), "--out", "o", "--format", "coco", "--redis-url", "nonsense"])
 
 
+@pytest.mark.parametrize("given", ["MASKLOOP_BASIC_AUTH_USER", "MASKLOOP_BASIC_AUTH_PASS"])
+def test_half_a_credential_is_none(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user alone would be let in with an empty password. The other half is named, and what was given isn't."""
+    (missing,) = {"MASKLOOP_BASIC_AUTH_USER", "MASKLOOP_BASIC_AUTH_PASS"} - {given}
+    monkeypatch.setenv(given, "s3cret")
+    with pytest.raises(BadRequest, match=f"{missing} is missing") as raised:
+        load_settings()
+    assert "s3cret" not in f"{raised.value} {raised.value.__cause__}"
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("MASKLOOP_REDIS_URL", "LABEL_STUDIO_URL", "MASKLOOP_PORT"):
         monkeypatch.setenv(variable, "")

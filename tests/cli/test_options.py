@@ -49,7 +49,8 @@ def test_a_flag_comes_before_a_variable_and_that_before_the_default(
         "--data-dir",
         str(tmp_path),
     ]
-    flags += ["--label-studio-url", "http://label.studio:8080", "--basic-auth-pass", "secret", "--name", "own"]
+    flags += ["--label-studio-url", "http://label.studio:8080", "--basic-auth-user", "ann"]
+    flags += ["--basic-auth-pass", "secret", "--name", "own"]
     assert CliRunner().invoke(app, flags).exit_code == 0
     ((settings, name),) = seen
     assert (settings.threads, settings.host, settings.port, name) == (5, "10.0.0.1", 9090, "own")

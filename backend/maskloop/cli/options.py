@@ -47,7 +47,9 @@ def load(given: dict[str, Any] | None = None) -> Settings:
     try:
         return Settings(**(given or {}))
     except ValidationError as error:
-        faults = "; ".join(f"{variable(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(
+            ": ".join([*(variable(str(name)) for name in fault["loc"][:1]), fault["msg"]]) for fault in error.errors()
+        )
         raise BadRequest(f"The settings can't be used: {faults}.", "`maskloop serve --help` lists them.") from error
 
 
