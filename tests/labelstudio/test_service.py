@@ -28,6 +28,7 @@ from maskloop.sam.network import MobileSam
 from maskloop.settings import Settings
 
 MESSAGES = '<Text name="notice" value=""/><TextArea name="why" toName="notice" maskloop_messages="true"/><Image'
+NESTED = "[" * 400 + "]" * 400
 TELLING = EVERYTHING.replace("<Image", MESSAGES)
 
 
@@ -135,6 +136,24 @@ def test_setup_refuses_a_configuration_that_it_could_never_fill(backend: Backend
         backend.setup(setup(extra={"max_regions": -1}))
     with pytest.raises(BadRequest, match="schema"):
         backend.setup({"project": "7.1"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (lambda backend: backend.setup(setup() | {"project": "9" * 5000}), "project: "),
+        (lambda backend: backend.setup(setup() | {"extra_params": f'{{"a": {NESTED}}}'}), "extra_params"),
+        (lambda backend: backend.predict(batch({"id": 1 << 63, "data": {}})), "tasks.0.id: "),
+        (lambda backend: backend.predict(batch({"id": 1, "data": {"image": json.loads(NESTED)}})), "Nested too deeply"),
+        (lambda backend: backend.tasks_to_review({"project": "9" * 23}), "project: "),
+        (lambda backend: backend.review({"task_id": 10**30, "reviewer_id": "a", "decision": "approved"}), "task_id: "),
+    ],
+)
+def test_what_no_database_and_no_queue_takes_is_refused(
+    backend: Backend, asked: Callable[[Backend], object], told: str
+) -> None:
+    with pytest.raises(BadRequest, match=told):
+        asked(backend)
 
 
 def test_a_click_gets_its_mask_and_what_was_shown_is_noted(backend: Backend, clicks: None, notes: Notes) -> None:

@@ -293,7 +293,7 @@ def test_secrets_in_a_webhook_are_not_kept(tmp_path: Path, webhook: Webhook) -> 
         (b"{}", "has no action"),
         ({"action": "ANNOTATION_CREATED"}, "holds no task"),
         (annotation() | {"annotation": {"id": "one"}}, "id: Input should be a valid integer"),
-        (annotation(id=1 << 70), "(?i)overflow|int too large|out of range|too large"),
+        (annotation(id=1 << 70), "id: Input should be less than"),
         (b'{"action": "\\ud800\\u0000", "project": {}}', "id: Field required"),
         (annotation(box("a", label="\ud800")), "(?i)surrogate|control"),
     ],

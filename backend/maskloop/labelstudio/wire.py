@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from maskloop.errors import BadRequest
+from maskloop.learning.events import Id
 
-Json = dict[str, Any]
+DEEPEST = 64
+"""Levels of lists and objects within each other; what passes jobs on takes some hundred."""
 
 
 def _none_is(default: Any) -> BeforeValidator:
@@ -20,12 +23,32 @@ def _none_is(default: Any) -> BeforeValidator:
 def _typed(value: object) -> object:
     """What Label Studio's form sends: a string of what was typed into it, and what its API was given as it is."""
     if isinstance(value, str):
-        value = json.loads(value) if value.strip() else None
+        value = orjson.loads(value) if value.strip() else None
     return value or None
 
 
-Uid = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
-"""A project as Label Studio names it here: "<id>.<creation time>"."""
+def _not_too_deep(value: Any) -> Any:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _within(outer)]
+        if not level:
+            return value
+    raise ValueError("Nested too deeply")
+
+
+def _within(value: object) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _id_of(uid: object) -> str | None:
+    number = str(uid).partition(".")[0]
+    return number if number.isdecimal() else None
+
+
+Value = Annotated[Any, AfterValidator(_not_too_deep)]
+Json = dict[str, Value]
+ProjectOfUid = Annotated[Id | None, BeforeValidator(_id_of)]
+"""The id of a project as Label Studio names it here: "<id>.<creation time>"."""
 
 
 class Wire(BaseModel):
@@ -52,7 +75,7 @@ class StoredPrediction(Wire):
 class Task(Wire):
     """``id`` is missing only where a task isn't stored in Label Studio. ``predictions``: what it has there already."""
 
-    id: int | None = None
+    id: Id | None = None
     data: Json
     predictions: Annotated[tuple[StoredPrediction, ...], _none_is(())] = Field(default=(), exclude=True)
 
@@ -75,7 +98,7 @@ class ContextResult(Wire):
     value: Json
     origin: Annotated[str, _none_is("")] = ""
     is_positive: bool | None = None
-    score: Any = None
+    score: Value = None
     item_index: Annotated[int, _none_is(0)] = 0
     original_width: int | None = None
     original_height: int | None = None
@@ -97,29 +120,21 @@ class PredictRequest(Wire):
     """``POST /predict``."""
 
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
-    project: Uid = ""
+    project_id: ProjectOfUid = Field(None, alias="project")
     label_config: Annotated[str, _none_is("")] = ""
     params: Annotated[Params, _none_is({})] = Params()
-
-    @property
-    def project_id(self) -> int | None:
-        return project_id(self.project)
 
 
 class SetupRequest(Wire):
     """``POST /setup``. ``extra_params`` is what the user wrote into the backend's settings in Label Studio."""
 
-    project: Uid = ""
+    project_id: ProjectOfUid = Field(None, alias="project")
     label_config: str = Field(alias="schema")
     extra_params: Annotated[Json | None, BeforeValidator(_typed)] = None
 
-    @property
-    def project_id(self) -> int | None:
-        return project_id(self.project)
-
 
 class EventProject(Wire):
-    id: int
+    id: Id
 
 
 class WebhookEvent(Wire):
@@ -129,15 +144,9 @@ class WebhookEvent(Wire):
     project: EventProject | None = None
 
 
-def project_id(uid: str) -> int | None:
-    """The id in Label Studio's "<id>.<creation time>"."""
-    number = uid.partition(".")[0]
-    return int(number) if number.isdecimal() else None
-
-
 class TasksToReviewRequest(Wire):
     """The query of ``GET /reviews/tasks``. threshold: the score from which a task needs no human."""
 
-    project: int
+    project: Id
     limit: Annotated[int, Field(ge=1, le=10_000)] = 100
     threshold: float | None = None

@@ -67,6 +67,8 @@ def person(value: Any) -> str | None:
     return None if user is None else str(user)
 
 
+Id = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""A number that Label Studio gives, and a database takes."""
 Moment = Annotated[datetime, AfterValidator(in_utc)]
 Person = Annotated[str | None, BeforeValidator(person)]
 Regions = Annotated[list[Json], BeforeValidator(lambda value: value or [])]
@@ -79,7 +81,7 @@ class Change(BaseModel):
 
 
 class ProjectHeard(Change):
-    id: int
+    id: Id
     title: str = ""
     label_config: str = ""
     controls: Annotated[dict[str, Json], BeforeValidator(lambda value: value or {})] = Field(
@@ -88,46 +90,46 @@ class ProjectHeard(Change):
 
 
 class TaskHeard(Change):
-    id: int
-    project_id: int = Field(alias="project")
+    id: Id
+    project_id: Id = Field(alias="project")
     data: Json
 
 
 class TaskGone(Change):
-    id: int
+    id: Id
 
 
 class AnnotationHeard(Change):
-    id: int
-    task_id: int = Field(alias="task")
-    project_id: int | None = Field(None, alias="project")
+    id: Id
+    task_id: Id = Field(alias="task")
+    project_id: Id | None = Field(None, alias="project")
     result: Regions = Field(default_factory=list)
     skipped: bool = Field(False, alias="was_cancelled")
     updated_at: Moment | None = None
     reviewer_id: Person = Field(None, alias="completed_by")
     lead_time: float | None = None
-    parent_prediction: int | None = None
+    parent_prediction: Id | None = None
     converted: bool = False
 
 
 class AnnotationGone(Change):
-    id: int
+    id: Id
 
 
 class OtherAnnotationsGone(Change):
     """Of the task only ``kept`` were left at ``at``, by maskloop's clock."""
 
-    task_id: int
-    kept: list[int]
+    task_id: Id
+    kept: list[Id]
     at: Moment
 
 
 class PredictionMade(Change):
     """``prompts``: the interactive context that was answered, None for a whole task."""
 
-    id: int | None = None
-    task_id: int = Field(alias="task")
-    project_id: int | None = Field(None, alias="project")
+    id: Id | None = None
+    task_id: Id = Field(alias="task")
+    project_id: Id | None = Field(None, alias="project")
     model_version: Annotated[str, BeforeValidator(lambda value: value or "")] = ""
     score: float | None = None
     prompts: list[Json] | None = None
@@ -135,7 +137,7 @@ class PredictionMade(Change):
 
 
 class ReviewGiven(Change):
-    task_id: int
+    task_id: Id
     reviewer_id: Annotated[str, BeforeValidator(str), Field(min_length=1, max_length=64)]
     decision: Decision
     comment: str = ""
@@ -153,7 +155,7 @@ class ActionTaken(Change):
 
 
 class JudgeAnew(Change):
-    task_id: int = Field(alias="task")
+    task_id: Id = Field(alias="task")
 
 
 def changes(event: Json, *, own: bool) -> list[Change]:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from maskloop.errors import MaskloopError
 from maskloop.labelstudio.service import Backend
-from maskloop.labelstudio.wire import project_id
+from maskloop.labelstudio.wire import SetupRequest
 from maskloop.learning.versions import Answering
 from maskloop.server.access import Access
 from maskloop.server.answers import answer, error_answer, read_body, read_bytes
@@ -95,7 +95,7 @@ def create_app(
         admit(request)
         body = await read_body(request)
         told = await to_thread.run_sync(backend.setup, body, limiter=others)
-        if webhooks and (project := project_id(str(body.get("project", "")))) is not None:
+        if webhooks and (project := SetupRequest.read(body).project_id) is not None:
             webhooks.expect(Place(project, request.headers.get("Host", "")))
         return answer(told)
 
