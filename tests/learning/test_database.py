@@ -69,6 +69,15 @@ def test_a_database_that_is_down_is_said_to_be(tmp_path: Path) -> None:
         store.tasks_to_review(1)
 
 
+def test_a_database_of_a_newer_maskloop_is_left_alone(url: str) -> None:
+    engine = connect(url)
+    migrate(engine)
+    with writing(engine) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(FeedbackUnavailable, match=r"newer maskloop \(revision 9999\)\. Run that one"):
+        migrate(engine)
+
+
 EVENT = (
     "INSERT INTO events (identity, source, action, received_at, payload, reason) "
     "VALUES ('x', 'label-studio', 'ANNOTATION_CREATED', '2026-11-21 08:00:00', '', '')"

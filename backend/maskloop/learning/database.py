@@ -11,6 +11,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
@@ -103,5 +105,12 @@ def migrate(engine: Engine, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", "maskloop:learning/migrations")
     with writing(engine) as session:
-        config.attributes["connection"] = session.connection()
-        command.upgrade(config, revision)
+        connection = config.attributes["connection"] = session.connection()
+        try:
+            command.upgrade(config, revision)
+        except CommandError as error:
+            found = MigrationContext.configure(connection).get_current_revision()
+            raise FeedbackUnavailable(
+                f"The feedback database was made by a newer maskloop (revision {found}).",
+                "Run that one, or restore the database from before. Events wait on disk until then.",
+            ) from error
