@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -203,6 +204,14 @@ def test_each_click_may_use_all_cores_batches_share_them_and_training_leaves_one
     workers = {QueueName.INTERACTIVE: 2, QueueName.BATCH: 2, QueueName.TRAIN: 1}
     *children, _ = serve.children(settings, workers)
     assert tuple(int(child.env["MASKLOOP_THREADS"]) for child in children) == expected
+
+
+def test_as_many_connections_are_taken_as_the_system_lets() -> None:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, most), most))
+    serve.allow_many_files()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
 @pytest.mark.parametrize(("status", "said"), [(200, ""), (401, " can't be used: ")])

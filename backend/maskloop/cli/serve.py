@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -59,6 +60,7 @@ def serve(settings: Settings) -> None:
     log_to_stderr(settings.log_level)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
+    allow_many_files()
     workers = workers_wanted(settings)
     if any(workers.values()):
         verified_path(settings.weights_dir)
@@ -94,6 +96,12 @@ def serve(settings: Settings) -> None:
             server_header=False,
         )
         _Server(config, leaving).run(sockets=[listener])
+
+
+def allow_many_files() -> None:
+    """Each connection is one, and an idle one is kept: the 1024 that are usual would let few lock out all others."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Server(uvicorn.Server):
