@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from maskloop.errors import ImageUnreadable
-from maskloop.images.decode import FORMATS, decode
+from maskloop.images.decode import FORMATS, MAX_SCANS, decode
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 QUARTERS = (RED, GREEN, BLUE, WHITE)
@@ -213,6 +213,15 @@ class TestUnreadable:
         assert pixels(encoded(image, "PNG"), 200_000_000).shape == (10_000, 20_000, 3)
         with pytest.raises(ImageUnreadable, match="MAX_IMAGE_PIXELS"):
             pixels(encoded(image, "PNG"), 199_999_999)
+
+    def test_a_jpeg_has_so_many_scans_at_most(self) -> None:
+        """Each takes its time, and repeated ones are refused by no decoder."""
+        jpeg = encoded(quartered(), "JPEG", progressive=True)
+        scan = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+        some = MAX_SCANS - jpeg.count(b"\xff\xda")
+        assert pixels(jpeg[:-2] + scan * some + jpeg[-2:]).shape == (40, 80, 3)
+        with pytest.raises(ImageUnreadable, match=f"of {MAX_SCANS + 1} scans"):
+            pixels(jpeg[:-2] + scan * (some + 1) + jpeg[-2:])
 
     @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"]), st.data())
     def test_any_damage_is_either_seen_or_gives_an_image(self, format: str, data: st.DataObject) -> None:

@@ -25,6 +25,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "DIB", "TIFF", "JPEG2000
 SUFFIXES = frozenset(suffix for suffix, name in Pillow.registered_extensions().items() if name in FORMATS)
 """Of the files that hold them."""
 DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+SCAN = b"\xff\xda\x00"
+"""Begins each scan of a JPEG, and stands nowhere in its coded pixels (ITU-T T.81, section B.2.3)."""
+MAX_SCANS = 100
+"""Of one JPEG. Each goes over all its pixels, however few bytes it has; progressive ones are written with about ten."""
 ORIENTATION = 274
 """EXIF and TIFF tag."""
 TURNS = {
@@ -49,11 +53,17 @@ def decode(data: bytes, *, max_pixels: int, name: str = "The image", upright: bo
     in formats that browsers don't show (TIFF, also 32 bits and floating point), the range from the least to the
     greatest value becomes 0 to 255.
 
-    Raises ImageUnreadable if ``data`` is empty, no image of a known format, cut short, or of more than ``max_pixels``,
-    which is known before any pixel is decoded. ``name`` begins the message.
+    Raises ImageUnreadable if ``data`` is empty, no image of a known format, cut short, a JPEG of more than
+    ``MAX_SCANS``, or of more than ``max_pixels``, which is known before any pixel is decoded. ``name`` begins the
+    message.
     """
     if not data:
         raise ImageUnreadable(f"{name} is empty: it has no bytes.")
+    if data.startswith(b"\xff\xd8") and (scans := data.count(SCAN)) > MAX_SCANS:
+        raise ImageUnreadable(
+            f"{name} is a JPEG of {scans} scans.",
+            f"At most {MAX_SCANS} are decoded: save it without progression.",
+        )
     try:
         picture = Pillow.open(io.BytesIO(data), formats=FORMATS)
         if picture.width * picture.height <= max_pixels:
