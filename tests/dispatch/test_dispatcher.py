@@ -248,6 +248,22 @@ def test_a_job_that_runs_past_its_deadline_is_interrupted(
     assert dispatcher.wait(click(dispatcher, "echo", "the worker is free again")) == "the worker is free again"
 
 
+def test_a_job_without_a_deadline_may_have_so_much_time_from_its_start(
+    dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
+) -> None:
+    start_workers()
+    first = occupy(dispatcher, redis)
+    (late,) = dispatcher.submit_all("alarm", [("late", None)], queue=CLICKS, run_limit=20)
+    (slow,) = dispatcher.submit_all("hang", [("slow", None)], queue=CLICKS, run_limit=1)
+    assert isinstance(late, Ticket)
+    assert isinstance(slow, Ticket)
+    let_go(redis)
+    dispatcher.wait(first)
+    assert 19 < dispatcher.wait(late) <= 20
+    with pytest.raises(DeadlineExceeded, match="longer than 1 s"):
+        dispatcher.wait(slow)
+
+
 def test_what_a_job_waited_is_taken_from_its_deadline(
     dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers, until: Callable[..., None]
 ) -> None:

@@ -13,7 +13,7 @@ from maskloop.dispatch.executor import Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.worker import run_worker
 from maskloop.engines.runtime import gpu_is_lost
-from maskloop.errors import ImageRefused, QueueUnavailable, WeightsError
+from maskloop.errors import ImageRefused, ImageUnreadable, QueueUnavailable, WeightsError
 
 
 def main(url: str, queue: str, build: str = "quick") -> None:
@@ -46,11 +46,14 @@ def main(url: str, queue: str, build: str = "quick") -> None:
                 continue
 
     def hang(payload: Any, _: JobContext) -> Any:
-        """The first try hangs for good; a second one answers."""
+        """The first try hangs for good, in something that takes all exceptions for its own; a second one answers."""
         tries = redis.incr("tries")
         redis.rpush("began", os.getpid())
         if tries == 1:
-            threading.Event().wait()
+            try:
+                threading.Event().wait()
+            except Exception as error:
+                raise ImageUnreadable("The image is damaged.") from error
         return payload
 
     def alarm(_: Any, __: JobContext) -> float:

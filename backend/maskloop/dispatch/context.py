@@ -21,6 +21,11 @@ class Interrupted(Exception):
     """Raised by a handler that was told to stop and can go on later: its job goes back to the queue."""
 
 
+class OutOfTime(BaseException):
+    """Raised in a handler that runs for longer than it may, wherever it is: no ``except Exception`` there is to take it
+    for a fault of what it was at."""
+
+
 class JobContext:
     """Handed to a handler with the payload. A short job may ignore it; a long one calls :meth:`check` often."""
 

@@ -143,13 +143,15 @@ class Dispatcher:
         return outcome
 
     def submit_all(
-        self, kind: str, payloads: Iterable[tuple[str, Json]], *, queue: QueueName
+        self, kind: str, payloads: Iterable[tuple[str, Json]], *, queue: QueueName, run_limit: int | None = None
     ) -> list[Ticket | MaskloopError]:
         """Many jobs without a deadline, each with its key, to ``join``, in one round trip. In the place of one that
-        isn't taken on stands what ``submit`` would raise."""
+        isn't taken on stands what ``submit`` would raise. ``run_limit``: seconds from its start after which a job is
+        interrupted, and fails with DeadlineExceeded."""
         with reaching_redis(), self._redis.pipeline(transaction=False) as pipe:
             for key, payload in payloads:
-                self._submit(*self._request(kind, payload, queue, None, key, "join", first=False), client=pipe)
+                request = self._request(kind, payload, queue, None, key, "join", first=False, run_limit=run_limit)
+                self._submit(*request, client=pipe)
             return [_taken_on(queue, None, *reply) for reply in pipe.execute()]
 
     def _request(
@@ -161,10 +163,11 @@ class Dispatcher:
         key: str | None,
         on_same_key: OnSameKey,
         first: bool,
+        run_limit: int | None = None,
     ) -> tuple[list[Any], list[Any]]:
         """The script's keys and arguments."""
         target = self._queues[queue]
-        job = _job(kind, payload, target, due)
+        job = _job(kind, payload, target, due, run_limit)
         keys = [job.key, target.key, target.workers_key, target.failure_key, target.latest_key(key or "")]
         args = [
             job.id,
@@ -267,7 +270,7 @@ class Dispatcher:
         return bool(workers) and bool(self._redis.exists(*workers))
 
 
-def _job(kind: str, payload: Json, queue: JobQueue, due: float | None) -> Job:
+def _job(kind: str, payload: Json, queue: JobQueue, due: float | None, run_limit: int | None) -> Job:
     """RQ's job, whose function name is our kind."""
     job = Job.create(
         kind,
@@ -278,6 +281,7 @@ def _job(kind: str, payload: Json, queue: JobQueue, due: float | None) -> Job:
         origin=queue.name,
         description=kind,
         status=JobStatus.QUEUED,
+        timeout=run_limit,
         result_ttl=LASTING_RESULT_TTL if due is None else RESULT_TTL,
         failure_ttl=LASTING_RESULT_TTL,
         retry=Retry(RETRIES, enqueue_at_front=True),

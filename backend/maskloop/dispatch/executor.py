@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rq import Retry
-from rq.timeouts import JobTimeoutException
 
-from maskloop.dispatch.context import Interrupted, JobContext
+from maskloop.dispatch.context import Interrupted, JobContext, OutOfTime
 from maskloop.dispatch.jobs import Json, pack_error, pack_value
 from maskloop.dispatch.queues import Serializer
 from maskloop.errors import BadRequest, DeadlineExceeded, MaskloopError, QueueUnavailable
@@ -103,8 +102,13 @@ class Executor:
             raise BadRequest(f"This worker has no handler for {kind!r} jobs.", "Run the same version everywhere.")
         try:
             return self.service.handlers[kind](payload, context)
-        except JobTimeoutException as error:
-            raise DeadlineExceeded("The job ran past its deadline and was interrupted.") from error
+        except OutOfTime as over:
+            if context.deadline is not None:
+                raise DeadlineExceeded("The job ran past its deadline and was interrupted.") from over
+            raise DeadlineExceeded(
+                f"The job took longer than {over} s and was interrupted.",
+                "A smaller image, fewer pages, points or tiles take less time.",
+            ) from over
 
     def report(self) -> dict[str, Json]:
         jobs = {kind: vars(tally) for kind, tally in list(self.tallies.items())}

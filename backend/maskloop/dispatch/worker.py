@@ -27,10 +27,11 @@ from redis.exceptions import RedisError
 from rq import Queue, Retry, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
+from rq.timeouts import UnixSignalDeathPenalty
 from rq.utils import get_version, now, utcformat, utcparse
 from rq.worker import WorkerStatus
 
-from maskloop.dispatch.context import JobContext
+from maskloop.dispatch.context import JobContext, OutOfTime
 from maskloop.dispatch.executor import Executor, Service, unexpected
 from maskloop.dispatch.jobs import pack_error
 from maskloop.dispatch.maintenance import Maintenance, worker_name
@@ -125,7 +126,19 @@ class _Job(Job):
         """The lease of a running job is its entry among the started jobs."""
 
 
+class _Alarm(UnixSignalDeathPenalty):
+    """Interrupts the job when its time is over."""
+
+    def handle_death_penalty(self, *_: object) -> None:
+        raise OutOfTime(self._timeout)
+
+    def cancel_death_penalty(self) -> None:
+        with suppress(OutOfTime):  # it is done anyway
+            super().cancel_death_penalty()  # type: ignore[no-untyped-call]
+
+
 class _Worker(SimpleWorker):
+    death_penalty_class = _Alarm
     job_class = _Job
     queue_class: type[Queue] = JobQueue
     log_result_lifespan = False
@@ -182,7 +195,7 @@ class _Worker(SimpleWorker):
         assert isinstance(job, _Job)
         job.run = self._run
         _, due = job.args
-        job.timeout = -1 if due is None else max(1, ceil(due - time.time()))
+        job.timeout = (job.timeout or -1) if due is None else max(1, ceil(due - time.time()))
         return super().perform_job(job, queue)
 
     def handle_job_success(self, *args: Any, **options: Any) -> None:

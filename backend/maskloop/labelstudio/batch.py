@@ -37,6 +37,8 @@ COLLECTING = 5.0
 """Seconds at the end of a request's time, or a tenth of it, in which what is ready is collected."""
 CHUNK = 50
 """Tasks that Redis is asked of at once."""
+RUN_LIMIT = 3600
+"""Seconds that one task may take: far more than large ones do, so that nothing in one holds a worker for good."""
 MOST_INLINE = 64 << 20
 """Bytes of predictions in one answer, about; Label Studio holds it all in memory."""
 
@@ -110,7 +112,7 @@ class Batches:
             verdicts = self._ledger.enlist([one.wanted for one in chunk], lease=lease, delivers=self._delivers)
             made = [pair for pair in zip(chunk, verdicts, strict=True) if pair[1] in (Verdict.WAITING, Verdict.LATER)]
             jobs = [(one.wanted.id, _job(one)) for one, _ in made]
-            outcomes = self._dispatcher.submit_all(KIND, jobs, queue=QueueName.BATCH)
+            outcomes = self._dispatcher.submit_all(KIND, jobs, queue=QueueName.BATCH, run_limit=RUN_LIMIT)
             refused, error = [], None
             for (one, verdict), outcome in zip(made, outcomes, strict=True):
                 if isinstance(outcome, MaskloopError):
