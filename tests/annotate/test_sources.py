@@ -210,6 +210,24 @@ def test_remote_folders_globs_photos_and_lists(request: pytest.FixtureRequest) -
         names("memory://bucket/none")
 
 
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("../../a.jpg", "a.jpg"),
+        ("/x/./y//../a.jpg", "x/y/a.jpg"),
+        ("https://h/../..//a.jpg", "h/a.jpg"),
+        ("s3://../a.jpg", "a.jpg"),
+        ("..", "photo"),
+    ],
+)
+def test_a_name_leads_nowhere_else(request: pytest.FixtureRequest, entry: str, name: str) -> None:
+    """The output makes files of it, and whoever fills a list or a bucket chooses it."""
+    fs = fsspec.filesystem("memory")
+    request.addfinalizer(lambda: fs.rm("/bucket", recursive=True))
+    fs.pipe("/bucket/l.txt", entry.encode())
+    assert names("memory://bucket/l.txt") == [name]
+
+
 def test_what_is_below_an_output_is_found_by_no_folder_or_glob_and_can_be_listed(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     touch(root / "a.jpg", root / "out" / "images" / "a.jpg", root / "out" / "images2" / "b.jpg")

@@ -202,7 +202,7 @@ def _find_remote(source: str, without: Sequence[str]) -> Found:
     except Exception as error:  # fsspec's file systems raise whatever their clients raise
         raise AnnotateError(f"{source} can't be listed: {say(error)}.") from error
     names = sorted(map(str, paths))
-    return _photos([Source(fs.unstrip_protocol(each), each.removeprefix(root).lstrip("/")) for each in names], without)
+    return _photos([Source(fs.unstrip_protocol(each), each.removeprefix(root)) for each in names], without)
 
 
 def _photos(files: Sequence[Source], without: Sequence[str]) -> Found:
@@ -252,17 +252,17 @@ def _listed(entries: Iterable[str], base_url: str, folder: str) -> Found:
         if is_url(entry):
             yield Source(entry, _url_name(entry))
         elif base_url and entry:
-            yield Source(base_url + entry.lstrip("/"), entry.lstrip("/"))
+            yield Source(base_url + entry.lstrip("/"), entry)
         elif entry:
             path = os.path.normpath(Path(folder, entry))
             relative = os.path.relpath(path, folder)
             name = path if relative.startswith("..") else relative
-            yield Source(path, Path(name).as_posix().lstrip("/"))
+            yield Source(path, Path(name).as_posix())
 
 
 def _url_name(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.netloc}/{parts.path.lstrip('/')}".lstrip("/")
+    return f"{parts.netloc}/{parts.path}"
 
 
 def open_fs(url: str) -> tuple[Any, str]:

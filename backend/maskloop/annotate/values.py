@@ -24,13 +24,17 @@ class Source:
     """One photo to annotate.
 
     reference: an absolute path, or a URL that fsspec opens.
-    name: what the output calls it, ``/`` between folders.
+    name: what the output calls it, ``/`` between folders, without parts such as ``..``.
     stamp: another once the file is another; empty if that can't be told, as of URLs.
     """
 
     reference: str
     name: str
     stamp: str = ""
+
+    def __post_init__(self) -> None:
+        parts = [part for part in self.name.split("/") if part not in ("", ".", "..")]
+        object.__setattr__(self, "name", "/".join(parts) or "photo")
 
 
 @dataclass(frozen=True, slots=True)
