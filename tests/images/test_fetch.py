@@ -230,6 +230,11 @@ class TestFailures:
         with pytest.raises(ImageUnavailable, match="can't be fetched"):
             fetch(url, allowed_hosts=(host,))
 
+    @pytest.mark.parametrize("host", ["a..example.org", ".example.org", f"{'a' * 64}.example.org"])
+    def test_a_name_that_can_have_no_address_is_unavailable(self, host: str) -> None:
+        with pytest.raises(ImageUnavailable, match="no address is known"):
+            fetch(f"http://{host}/a.jpg", allowed_hosts=("*",))
+
     @pytest.mark.parametrize("drip", [b"", b"x"])
     @pytest.mark.parametrize("begun", [b"", b"Content-Length: 1000000\r\n\r\n"], ids=["headers", "body"])
     def test_a_host_that_takes_too_long_is_left(self, web: Any, begun: bytes, drip: bytes) -> None:

@@ -224,6 +224,6 @@ def look_up(host: str, port: int) -> list[str]:
     """The IP addresses of ``host``, in the system's order of preference; at least one."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name with a part that is empty or longer than 63 letters
         raise httpcore.ConnectError(f"no address is known for {host}") from error
     return list(dict.fromkeys(str(info[4][0]) for info in found))
