@@ -13,11 +13,6 @@ from maskloop.dispatch.supervisor import Child, Supervisor
 
 AUTOGROUP = Path("/proc/self/autogroup")
 SLEEP = ["sleep", "1000"]
-STUBBORN = [
-    sys.executable,
-    "-c",
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(1000)",
-]
 
 
 def alive(pid: int) -> bool:
@@ -43,9 +38,18 @@ def test_a_process_that_dies_at_once_is_tried_less_and_less_often(until: Callabl
     assert supervisor.deaths == 4
 
 
-def test_stopping_leaves_nothing_behind(until: Callable[..., None]) -> None:
-    with Supervisor([Child("a", SLEEP), Child("stubborn", STUBBORN)], grace=1) as supervisor:
-        until(lambda: len(supervisor.pids()) == 2)
+@pytest.mark.parametrize("first", ["a", "stubborn"])
+def test_stopping_leaves_nothing_behind(first: str, tmp_path: Path, until: Callable[..., None]) -> None:
+    """Whichever was started first."""
+
+    class InOrder(Supervisor):
+        def _start(self, child: Child) -> subprocess.Popen[bytes] | None:
+            until(lambda: child.name == first or first in self._processes)
+            return super()._start(child)
+
+    stubborn = Child("stubborn", ["/bin/sh", "-c", f"trap '' TERM; touch {tmp_path}/deaf; while :; do sleep 1; done"])
+    with InOrder([stubborn, Child("a", SLEEP)], grace=0.5) as supervisor:
+        until(lambda: len(supervisor.pids()) == 2 and (tmp_path / "deaf").exists())
         pids = supervisor.pids().values()
     assert not any(alive(pid) for pid in pids)
 

@@ -78,8 +78,9 @@ class Supervisor:
                 process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 log.warning("pid %d didn't stop within %.0f s: killed", process.pid, self._grace)
-        for thread, process in zip(self._threads, processes, strict=False):
+        for process in processes:
             _signal_group(process, signal.SIGKILL)
+        for thread in self._threads:
             thread.join()
 
     def pids(self) -> dict[str, int]:
