@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from maskloop.files import replacing
+from maskloop.errors import StorageError
+from maskloop.files import locked, replacing
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("fault", ["write", "fsync"])
+@pytest.mark.parametrize("fault", ["block", "fsync"])
 def test_what_fails_leaves_the_old_file_and_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -31,14 +32,22 @@ def test_what_fails_leaves_the_old_file_and_nothing_beside_it(
     def write() -> None:
         with replacing(path) as file:
             file.write(b"new")
-            if fault == "write":
+            if fault == "block":
                 full()
 
     path = tmp_path / "kept"
     path.write_text("old")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        expected = OSError if fault == "block" else StorageError
+        with pytest.raises(expected, match="No space left"):
             write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_can_not_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for write in (replacing, locked):
+        with pytest.raises(StorageError, match="file/kept can't be written"), write(tmp_path / "file" / "kept"):
+            pass

@@ -60,6 +60,12 @@ class WeightsError(MaskloopError):
     code = "weights"
 
 
+class StorageError(MaskloopError):
+    """A file can't be written: the disk is full, or it is another user's."""
+
+    code = "storage"
+
+
 class QueueUnavailable(MaskloopError):
     """Redis can't be reached, or no worker listens."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from maskloop.errors import WeightsError
+from maskloop.errors import StorageError, WeightsError
 from maskloop.weights import Manifest, fetch, official
 from maskloop.weights import sources as sources_module
 from maskloop.weights.fetch import Unwatched, store
@@ -154,7 +154,7 @@ def test_an_interrupted_fetch_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(url: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(WeightsError, match="file/weights"):
+    with pytest.raises(StorageError, match="file/weights"):
         fetch(tmp_path / "file" / "weights", manifest=manifest(from_url(f"{url}/right")))
 
 

@@ -43,15 +43,12 @@ class Place:
     def claim(self, names: Iterable[str]) -> None:
         """Note, before the first of ``names`` is written, that a run made them: later ones may replace them.
 
-        Raises AnnotateError if that can't be written, or somebody else made one of them in the meantime.
+        Raises StorageError if that can't be written, AnnotateError if somebody else made one of them in the meantime.
         """
         names, made = [*names], self.made()
         self._refuse_others(names, made)
-        try:
-            with replacing(self._made) as file:
-                file.write(os.fsencode("\0".join(dict.fromkeys([*made, *names]))))
-        except OSError as error:
-            raise AnnotateError(f"{self._made} can't be written: {error.strerror}.") from error
+        with replacing(self._made) as file:
+            file.write(os.fsencode("\0".join(dict.fromkeys([*made, *names]))))
 
     @property
     def _made(self) -> Path:

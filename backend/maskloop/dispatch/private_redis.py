@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from maskloop.dispatch.queues import connect
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.errors import QueueUnavailable
+from maskloop.files import replacing, storing
 from maskloop.settings import Settings
 
 START_TIMEOUT = 10.0
@@ -51,7 +52,8 @@ class PrivateRedis:
     """A Redis server that lives as long as the ``with`` block, restarted if it dies.
 
     It listens on a Unix socket that only this user can reach, and appends every change to a file in ``directory``, so
-    that jobs outlive a restart. Raises QueueUnavailable if the directory is in use, or no server can be started.
+    that jobs outlive a restart. Raises QueueUnavailable if the directory is in use, or no server can be started,
+    and StorageError.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -79,9 +81,10 @@ class PrivateRedis:
         self._stack.close()
 
     def _own_directory(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._directory.chmod(0o700)
-        lock = self._stack.enter_context((self._directory / "lock").open("w"))
+        with storing(self._directory):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.chmod(0o700)
+            lock = self._stack.enter_context((self._directory / "lock").open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -111,7 +114,8 @@ class PrivateRedis:
 
     def _tell(self) -> None:
         file = self._directory / URL_FILE
-        file.write_text(self.url)
+        with replacing(file) as new:
+            new.write(self.url.encode())
         self._stack.callback(file.unlink, missing_ok=True)
 
     @property
@@ -130,7 +134,10 @@ class PrivateRedis:
             else:
                 return
         last = self._log.read_text(errors="replace").splitlines()[-1:] if self._log.exists() else []
-        raise QueueUnavailable(f"The private Redis didn't start: {' '.join(last)}", f"Its log is {self._log}.")
+        raise QueueUnavailable(
+            f"The private Redis didn't start: {' '.join(last)}",
+            f"Its log is {self._log}. If its data is damaged, move {self._directory} away: jobs that wait are lost.",
+        )
 
 
 def find_server() -> Path:

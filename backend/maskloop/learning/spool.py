@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from maskloop.errors import MaskloopError
-from maskloop.files import replacing
+from maskloop.errors import MaskloopError, StorageError
+from maskloop.files import replacing, storing
 
 Source = Literal["label-studio", "maskloop"]
 """Who says so. A webhook's sender must not be able to pass for maskloop itself."""
@@ -53,13 +53,12 @@ class Spool:
         """Keep an event; it is on the disk when this returns. Raises FeedbackUnavailable if it can't be."""
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{source}"
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with storing(self.directory):
+                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             with replacing(self.directory / name, 0o600) as file:
                 file.write(payload)
-        except OSError as error:
-            raise FeedbackUnavailable(
-                f"An event can't be written to {self.directory}: {error.strerror}.", "Free the disk or change data_dir."
-            ) from error
+        except StorageError as error:
+            raise FeedbackUnavailable(error.message, "Free the disk, or change data_dir.") from error
 
     def waiting(self) -> Iterator[Waiting]:
         """The events that were waiting at the first step, oldest first."""

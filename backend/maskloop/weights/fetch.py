@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from maskloop.errors import WeightsError
-from maskloop.files import replacing
+from maskloop.files import replacing, storing
 from maskloop.weights.manifest import Manifest, Source, official
 from maskloop.weights.sources import SourceFailed, chunks
 from maskloop.weights.verify import verified_path
@@ -41,7 +41,7 @@ def fetch(weights_dir: Path, watcher: Watcher | None = None, manifest: Manifest 
 
     The file is written under another name and gets its own once size and sha256 are right and it is on the disk, so
     that a crash or a second fetch at the same time leaves either a right file or none. Raises WeightsError if no
-    source has it, with every source's reason and where to put the file by hand.
+    source has it, with every source's reason and where to put the file by hand, and StorageError.
     """
     manifest, watcher = manifest or official(), watcher or Unwatched()
     with suppress(WeightsError):
@@ -54,8 +54,6 @@ def fetch(weights_dir: Path, watcher: Watcher | None = None, manifest: Manifest 
         except SourceFailed as failure:
             watcher.failed(source, str(failure))
             reasons.append(f"{source}: {failure}")
-        except OSError as error:
-            raise WeightsError(f"{weights_dir} can't be written: {error.strerror}.") from error
     raise WeightsError(
         f"{manifest.name} can't be fetched. " + " ".join(f"{reason.rstrip('.')}." for reason in reasons),
         f"Put {manifest.file} ({manifest.size:,} bytes, sha256 {manifest.sha256}) at {weights_dir / manifest.file}.",
@@ -63,9 +61,11 @@ def fetch(weights_dir: Path, watcher: Watcher | None = None, manifest: Manifest 
 
 
 def store(content: Iterator[bytes], weights_dir: Path, manifest: Manifest, watcher: Watcher) -> Path:
-    """Write the content to its place; raises SourceFailed if it is not what the manifest names."""
+    """Write the content to its place; raises SourceFailed if it is not what the manifest names, and
+    StorageError."""
     path = weights_dir / manifest.file
-    weights_dir.mkdir(parents=True, exist_ok=True)
+    with storing(weights_dir):
+        weights_dir.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         digest, size = hashlib.sha256(), 0
         for chunk in content:
