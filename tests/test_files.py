@@ -51,3 +51,11 @@ def test_what_can_not_be_written_is_named(tmp_path: Path) -> None:
     for write in (replacing, locked):
         with pytest.raises(StorageError, match="file/kept can't be written"), write(tmp_path / "file" / "kept"):
             pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes for others")
+def test_what_root_writes_is_the_folders_owners(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    with replacing(tmp_path / "kept", 0o600), locked(tmp_path / "lock"):
+        pass
+    assert {path.name: path.stat().st_uid for path in tmp_path.iterdir()} == {"kept": 65534, "lock": 65534}

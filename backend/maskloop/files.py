@@ -13,6 +13,15 @@ from uuid import uuid4
 from maskloop.errors import StorageError
 
 
+def give_to_owner(path: Path) -> None:
+    """What root makes belongs to the owner of the folder that it is in, as SQLite has it too: whose data that is reads
+    it later."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        with suppress(OSError):  # another machine's file system, where root is nobody
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
     """Raises StorageError where the disk fails."""
@@ -38,6 +47,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BytesIO]:
                 file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
+            give_to_owner(part)
             part.rename(path)
         except BaseException:
             with suppress(OSError):
@@ -57,6 +67,7 @@ def locked(path: Path) -> Iterator[None]:
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("w")
+        give_to_owner(path)
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

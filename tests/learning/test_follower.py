@@ -57,6 +57,22 @@ def test_what_fails_for_a_project_is_done_again_and_does_not_hold_up_the_rest(
     assert done == [4, 3]
 
 
+def test_an_event_that_can_not_be_read_is_told_and_does_not_hold_up_the_rest(
+    sqlite_store: FeedbackStore, review: Review, tmp_path: Path
+) -> None:
+    review(sqlite_store, 3)
+    (unreadable,) = (tmp_path / "spool").iterdir()
+    unreadable.unlink()
+    unreadable.mkdir()  # no user can read it, root neither
+    review(sqlite_store, 4)
+    done: list[int] = []
+    with pytest.raises(ExceptionGroup) as raised:
+        Follower(sqlite_store, [done.append]).round()
+    assert f"1 events can't be read, e.g. {unreadable}: Is a directory" in str(raised.value.exceptions[0])
+    assert done == [4]
+    assert unreadable.exists()
+
+
 def test_a_large_project_is_looked_at_less_often_than_a_small_one(sqlite_store: FeedbackStore, review: Review) -> None:
     done: list[int] = []
     now = 0.0

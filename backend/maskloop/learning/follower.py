@@ -33,7 +33,7 @@ class Follower:
 
     def round(self) -> None:
         """What fails is done again in a later round; until it is, each raises a group of the errors, at its end."""
-        self._store.process_pending()
+        trouble = self._store.process_pending().trouble
         seen, projects = self._store.judged_since(self._seen)
         self._left |= set(product(projects, self._steps))
         self._seen = seen
@@ -42,7 +42,7 @@ class Follower:
             if start >= self._rests.get(project, start):
                 self._errors[project] = list(self._follow(project))
                 self._rests[project] = start + REST * (self._clock() - start)
-        if errors := list(chain.from_iterable(self._errors.values())):
+        if errors := [*filter(None, [trouble]), *chain.from_iterable(self._errors.values())]:
             raise ExceptionGroup("Not all of a round could be done.", errors)
 
     def _follow(self, project: int) -> Iterator[Exception]:

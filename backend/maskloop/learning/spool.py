@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from maskloop.errors import MaskloopError, StorageError
-from maskloop.files import replacing, storing
+from maskloop.files import give_to_owner, replacing, storing
 
 Source = Literal["label-studio", "maskloop"]
 """Who says so. A webhook's sender must not be able to pass for maskloop itself."""
@@ -55,6 +55,7 @@ class Spool:
         try:
             with storing(self.directory):
                 self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                give_to_owner(self.directory)
             with replacing(self.directory / name, 0o600) as file:
                 file.write(payload)
         except StorageError as error:

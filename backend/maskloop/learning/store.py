@@ -27,7 +27,7 @@ from maskloop.errors import BadRequest
 from maskloop.learning import database, events, state
 from maskloop.learning.database import reading, writing
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.spool import Source, Spool, Waiting
+from maskloop.learning.spool import FeedbackUnavailable, Source, Spool, Waiting
 from maskloop.learning.tables import (
     Annotation,
     AuditLine,
@@ -51,11 +51,12 @@ UNREAD = "UNREADABLE"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What one round did, and what came meanwhile."""
+    """What one round did, and what came meanwhile. trouble: some of what waits can't be read."""
 
     recorded: int
     applied: int
     waiting: int
+    trouble: FeedbackUnavailable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ class FeedbackStore:
         Raises FeedbackUnavailable while the database is down: what isn't there yet waits on disk.
         """
         self.migrate()
-        return Progress(self._drain(), self._apply_all(), len(self._spool))
+        recorded, trouble = self._drain()
+        return Progress(recorded, self._apply_all(), len(self._spool), trouble)
 
     def migrate(self) -> None:
         """Make or update the tables, once. Raises FeedbackUnavailable."""
@@ -154,16 +156,26 @@ class FeedbackStore:
             database.migrate(self._engine)
             self._migrated = True
 
-    def _drain(self) -> int:
-        recorded = 0
+    def _drain(self) -> tuple[int, FeedbackUnavailable | None]:
+        """Passes over what can't be read."""
+        recorded, unreadable = 0, list[OSError]()
         waiting = list(self._spool.waiting())
         for start in range(0, len(waiting), BATCH):
-            batch = waiting[start : start + BATCH]
+            done = []
             with writing(self._engine) as session:
-                recorded += sum(_insert(session, one) for one in batch)
-            for one in batch:
+                for one in waiting[start : start + BATCH]:
+                    try:
+                        raw = one.read()
+                    except FileNotFoundError:
+                        continue  # another process has recorded it
+                    except OSError as error:
+                        unreadable.append(error)
+                        continue
+                    recorded += _insert(session, one, raw)
+                    done.append(one)
+            for one in done:
                 one.remove()
-        return recorded
+        return recorded, _unread(unreadable)
 
     def _apply_all(self) -> int:
         applied = 0
@@ -252,12 +264,17 @@ def open_store(settings: Settings) -> FeedbackStore:
         ) from error
 
 
-def _insert(session: Session, waiting: Waiting) -> int:
+def _unread(errors: Sequence[OSError]) -> FeedbackUnavailable | None:
+    if not errors:
+        return None
+    return FeedbackUnavailable(
+        f"{len(errors)} events can't be read, e.g. {errors[0].filename}: {errors[0].strerror}.",
+        "Give it to the user that maskloop runs as.",
+    )
+
+
+def _insert(session: Session, waiting: Waiting, raw: bytes) -> int:
     """Record an event unless it is known; 1 if it was new."""
-    try:
-        raw = waiting.read()
-    except FileNotFoundError:
-        return 0  # another process has recorded it
     try:
         content = events.read(raw)
         payload, action, refusal = events.canonical(content), storable(str(content.get("action")))[:64], ""
