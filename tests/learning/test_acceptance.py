@@ -23,8 +23,8 @@ def registry(tmp_path: Path) -> Registry:
     return registry_of(Settings(data_dir=tmp_path))
 
 
-def box(region: str, **more: Any) -> dict[str, Any]:
-    value = {"x": 10, "y": 10, "width": 20, "height": 50, "rectanglelabels": ["Dog"]}
+def box(region: str, width: float = 20, **more: Any) -> dict[str, Any]:
+    value = {"x": 10, "y": 10, "width": width, "height": 50, "rectanglelabels": ["Dog"]}
     shape = {"id": region, "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
     return shape | {"original_width": 100, "original_height": 80} | more
 
@@ -33,7 +33,7 @@ def review(store: FeedbackStore, task: int, score: float, accepted: bool, *, pro
     prompts = [{"id": f"p{task}"}] if prompted else None
     region = f"r{task}"
     store.record_predictions([MadePrediction(task, 7, VERSION, score, [box(region, score=score)], prompts)])
-    result = [box(region, origin="prediction" if accepted else "prediction-changed")]
+    result = [box(region, 20 if accepted else 30)]
     found = {"id": task, "task": task, "project": 7, "result": result, "updated_at": "2026-11-21T00:00:00Z"}
     seen = {"id": task, "project": 7, "data": {}}
     store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
@@ -54,22 +54,22 @@ def test_masks_that_nobody_looked_at_tell_nothing(sqlite_store: FeedbackStore) -
 
 
 @pytest.mark.parametrize(
-    ("origins", "prompted", "accepted"),
+    ("widths", "prompted", "accepted"),
     [
-        (("prediction", "prediction", "prediction"), True, [True]),
-        (("prediction", None, None), True, [True]),
-        (("prediction", "prediction-changed", None), True, [False]),
-        ((None, None, None), True, [False]),
-        (("prediction", "prediction", None), False, [True, True, False]),
+        ((20, 20, 20), True, [True]),
+        ((20, 0, 0), True, [True]),
+        ((20, 30, 0), True, [False]),
+        ((0, 0, 0), True, [False]),
+        ((20, 20, 0), False, [True, True, False]),
     ],
 )
 def test_a_clicks_mask_counts_once_however_many_regions_show_it(
-    store: FeedbackStore, origins: tuple[str | None, ...], prompted: bool, accepted: list[bool]
+    store: FeedbackStore, widths: tuple[int, ...], prompted: bool, accepted: list[bool]
 ) -> None:
-    """Of three regions, each was kept, edited or, with no origin, deleted."""
+    """Of three regions, each was kept, edited or, 0 wide, deleted."""
     regions = [box(region) for region in "abc"]
     store.record_predictions([MadePrediction(1, 7, VERSION, 0.7, regions, [{"id": "p"}] if prompted else None)])
-    kept = [region | {"origin": origin} for region, origin in zip(regions, origins, strict=True) if origin]
+    kept = [box(region, width) for region, width in zip("abc", widths, strict=True) if width]
     found = {"id": 1, "task": 1, "project": 7, "result": kept, "updated_at": "2026-11-21T00:00:00Z"}
     found |= {} if prompted else {"parent_prediction": 4}
     seen = {"id": 1, "project": 7, "data": {}}

@@ -52,12 +52,12 @@ def box(region: str, x: float = 10, *, label: str = "Dog", **more: Any) -> Json:
     return shape | {"original_width": 100, "original_height": 50, "image_rotation": 0} | more
 
 
-def brush(region: str, rle: list[int] | None = None, *, label: str = "Dog", width: int = 11) -> Json:
+def brush(region: str, rle: list[int] | None = None, *, label: str = "Dog", width: int = 11, **more: Any) -> Json:
     """A mask whose code ends with a byte that holds nothing."""
     mask = np.zeros((50, 100), bool)
     mask[5:9, :width] = True
     value = {"format": "rle", "rle": rle or encode(mask), "brushlabels": [label]}
-    return box(region) | {"type": "brushlabels", "value": value}
+    return box(region) | {"type": "brushlabels", "value": value} | more
 
 
 def annotation(
@@ -194,6 +194,16 @@ def test_a_mask_that_the_editor_wrote_in_other_bytes_was_not_edited(store: Feedb
     with store.session() as session:
         overlaps = session.scalars(select(RegionVerdict.iou).order_by(RegionVerdict.region_id)).all()
     assert overlaps == [None, 1.0, pytest.approx(9 / 11)]
+
+
+@pytest.mark.parametrize("origin", ["prediction", "prediction-changed", "manual"])
+def test_a_mask_that_was_only_named_was_accepted(store: FeedbackStore, origin: str) -> None:
+    """The editor calls it changed."""
+    unnamed = brush("a") | {"value": brush("a")["value"] | {"brushlabels": []}}
+    store.record_predictions([made(unnamed)])
+    record(store, annotation(brush("a", origin=origin)))
+    found = only(store)
+    assert (found.verdict, found.iou, found.predicted_label, found.label) == ("accepted", None, None, "Dog")
 
 
 def test_a_label_in_a_result_of_its_own_is_the_regions(store: FeedbackStore) -> None:

@@ -94,7 +94,7 @@ class Report:
     days: tuple[Day, ...]
     classes: tuple[ClassFigures, ...]
     confusion: Mapping[tuple[str, str], int]
-    """(predicted label, final label) to regions; ``NO_LABEL`` is a prediction that was rejected, or a mask added."""
+    """(predicted label, final label) to regions; ``NO_LABEL`` of a mask that was added or rejected, or has none."""
     reliability: Reliability
     worst: tuple[WorstCase, ...]
     learnable: int
@@ -134,9 +134,9 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
 
 
 def _labels(row: RegionVerdict) -> tuple[str, str]:
-    before = NO_LABEL if row.verdict == Verdict.ADDED else row.predicted_label or row.label or NO_LABEL
-    after = NO_LABEL if row.verdict == Verdict.REJECTED else row.label or row.predicted_label or NO_LABEL
-    return before, after
+    """Of a region whose prediction isn't known, the one that it has now was predicted."""
+    unknown = row.prediction_id is None and row.verdict != Verdict.ADDED
+    return (row.label if unknown else row.predicted_label) or NO_LABEL, row.label or NO_LABEL
 
 
 def _versions(rows: Sequence[RegionVerdict], registry: Registry) -> tuple[Quality, ...]:
@@ -211,7 +211,7 @@ def _reliability(judged: Sequence[Judged]) -> Reliability:
 
 
 def _worst(session: Session, rows: Sequence[RegionVerdict], project: Project | None) -> tuple[WorstCase, ...]:
-    edited = sorted((row for row in rows if row.iou is not None), key=lambda row: row.iou or 0.0)
+    edited = sorted((row for row in rows if row.iou is not None and row.iou < 1), key=lambda row: row.iou or 0.0)
     found: list[WorstCase] = []
     for row in edited[:WORST]:
         task, annotation = session.get(Task, row.task_id), session.get(Annotation, row.annotation_id)

@@ -1,8 +1,9 @@
 """What people did with a task's predictions: a pure function of its annotations and predictions.
 
-Label Studio keeps a predicted region's id and says in ``origin`` what became of it: ``prediction`` (kept as it was),
-``prediction-changed``, ``manual``. Annotations made through its API say nothing, and of the answer
-to a click the editor says ``manual``: then the regions are compared.
+Label Studio keeps a predicted region's id, by which the two are compared: mask and label each for itself, as to name
+what came without a label changes no mask. Where the prediction isn't known, the region's ``origin`` counts:
+``prediction`` (kept as it was) or ``prediction-changed`` (also if only a label was chosen). Of the answer to a click it
+is ``manual``, and annotations made through its API have none.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from maskloop.learning.tables import Verdict
 
 Controls = Mapping[str, Mapping[str, object]]
 """Control tags of the labeling configuration by name, as Label Studio parses it."""
+BY_ORIGIN: Mapping[object, Verdict] = {"prediction": Verdict.ACCEPTED, "prediction-changed": Verdict.EDITED}
+"""Of a region whose prediction isn't known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +118,11 @@ def _judge_final(final: Final, region: Region, predicted: Mapping[str, tuple[See
 
 
 def _verdict(region: Region, before: Region | None, overlap: float | None) -> Verdict:
-    match region.get("origin"), before:
-        case "prediction", None:
-            return Verdict.ACCEPTED
-        case "prediction-changed", _:
-            return Verdict.EDITED
-        case _, None:
-            return Verdict.ADDED
-        case _, before:
-            same = overlap == 1 and before["type"] == region["type"] and regions.label(before) == regions.label(region)
-            return Verdict.ACCEPTED if same else Verdict.EDITED
+    if before is None:
+        return BY_ORIGIN.get(region.get("origin"), Verdict.ADDED)
+    label_stays = regions.label(before) in (None, regions.label(region))
+    same = overlap == 1 and before["type"] == region["type"] and label_stays
+    return Verdict.ACCEPTED if same else Verdict.EDITED
 
 
 def overlap_of(before: Region, after: Region) -> float:
