@@ -39,6 +39,13 @@ def test_too_few_verdicts_change_nothing() -> None:
     assert fit([0.9] * (FEWEST - 1), [True] * (FEWEST - 1))([0.25, 0.9]).tolist() == [0.25, 0.9]
 
 
+@pytest.mark.parametrize(("accepted", "chance"), [(0, 0), (1, 0), (199, 1), (200, 1)])
+def test_verdicts_that_agree_leave_no_score_as_it_was(accepted: int, chance: float) -> None:
+    found = fit([0.8] * 200, np.arange(200) < accepted)
+    assert 0 < found(0.8) < 1
+    assert found(0.8) == pytest.approx(chance, abs=0.02)
+
+
 def test_scores_that_say_nothing_get_the_share_that_was_accepted() -> None:
     random = np.random.default_rng(0)
     scores, accepted = random.random(2000), random.random(2000) < 0.3

@@ -7,7 +7,7 @@ offset: Platt 1999; Guo et al. 2017, https://arxiv.org/abs/1706.04599), and isot
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -68,12 +68,15 @@ UNKNOWN = Chances()
 
 
 def fit(scores: ArrayLike, accepted: ArrayLike, seed: int = 0) -> Calibration:
-    """The map that predicts best which of the masks were accepted; none if there are fewer than ``FEWEST``, or if all
-    of them or none were."""
+    """The map that predicts best which of the masks were accepted; none if there are fewer than ``FEWEST``.
+
+    If all of them or none were, it is the logistic one, whose prior keeps it from certainty.
+    """
     x, y = np.asarray(scores, np.float64), np.asarray(accepted, np.float64)
-    if len(x) < FEWEST or y.min() == y.max():
+    if len(x) < FEWEST:
         return Calibration(judged=len(x), accepted=int(y.sum()))
-    fitters: tuple[Callable[[Scores, Scores], Calibration], ...] = (_logistic, _isotonic)
+    unanimous = y.min() == y.max()
+    fitters: Sequence[Callable[[Scores, Scores], Calibration]] = [_logistic] if unanimous else [_logistic, _isotonic]
     losses = [_cross_validated(fitter, x, y, seed) for fitter in fitters]
     best = fitters[int(np.argmin(losses))](x, y)
     return best.model_copy(update={"judged": len(x), "accepted": int(y.sum())})
