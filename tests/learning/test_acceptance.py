@@ -1,13 +1,14 @@
 """What scores are worth is told by what people did, in each project, and again as they go on."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from maskloop.learning.acceptance import Judgement, count_judged, follow_verdicts, judgements, of_judgements
+from maskloop.learning.acceptance import Judgement, count_judged, follow_verdicts, judged_masks, of_judgements
 from maskloop.learning.calibration import FEWEST, Calibration, Chances
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.store import FeedbackStore, MadePrediction
@@ -48,9 +49,10 @@ def test_masks_that_nobody_looked_at_tell_nothing(sqlite_store: FeedbackStore) -
     seen = {"id": 3, "project": 7, "data": {}}
     store.record_event({"action": "ANNOTATIONS_CREATED", "annotation": [bulk], "task": [seen], "project": PROJECT})
     store.process_pending()
-    assert judgements(store, 7) == [Judgement(0.7, True, True), Judgement(0.9, False, False)]
+    found = [(one.score, one.accepted, one.prompts, one.task_id, one.version) for one in judged_masks(store, 7)]
+    assert found == [(0.7, True, 1, 1, VERSION), (0.9, False, None, 2, VERSION)]
     assert count_judged(store, 7, VERSION) == {(True, True): 1, (False, False): 1}
-    assert judgements(store, 7, "another") == []
+    assert judged_masks(store, 7, "another") == []
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,19 @@ def test_a_clicks_mask_counts_once_however_many_regions_show_it(
     seen = {"id": 1, "project": 7, "data": {}}
     store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
     store.process_pending()
-    assert [one.accepted for one in judgements(store, 7)] == accepted
+    assert [one.accepted for one in judged_masks(store, 7)] == accepted
     assert count_judged(store, 7, VERSION) == Counter((prompted, one) for one in accepted)
+
+
+def test_what_an_answer_was_asked_with_is_divided_among_its_masks(store: FeedbackStore) -> None:
+    """Each rectangle means an object; here one was drawn on a mask that was found already."""
+    regions = [box("a", score=0.9), box("b", score=0.8)]
+    store.record_predictions([MadePrediction(1, 7, VERSION, 0.8, regions, [{"id": f"p{n}"} for n in range(3)])])
+    found = {"id": 1, "task": 1, "project": 7, "result": regions, "updated_at": "2026-11-21T00:00:00Z"}
+    seen = {"id": 1, "project": 7, "data": {}}
+    store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
+    store.process_pending()
+    assert [(one.prompts, one.at) for one in judged_masks(store, 7)] == [(1.5, datetime(2026, 11, 21, tzinfo=UTC))] * 2
 
 
 def test_clicked_and_automatic_masks_are_told_apart() -> None:

@@ -63,7 +63,21 @@ def test_verdicts_by_version(report: Report) -> None:
     assert report.verdicts == {"accepted": 2, "edited": 2, "added": 1}
     (v1,) = (one for one in report.versions if one.version == "v1")
     assert v1.acceptance == pytest.approx(2 / 4)
-    assert v1.iou == pytest.approx((1 + 1 / 3 + 1 + 1) / 4)
+    assert v1.kept == pytest.approx((1 + 1 / 3 + 1 + 1) / 4)
+
+
+def test_masks_are_counted_where_people_judge_masks(sqlite_store: FeedbackStore, tmp_path: Path) -> None:
+    """Not the regions that show one."""
+    regions = [box(f"r{number}", 10 * number, "Dog") for number in range(8)]
+    sqlite_store.record_predictions([MadePrediction(1, 7, "v1", 0.9, regions, [{"id": "p"}])])
+    found = {"id": 1, "task": 1, "project": 7, "result": [box("r0", 5, "Dog"), *regions[1:]]}
+    event = {"annotation": found, "task": {"id": 1, "project": 7, "data": {}}, "project": PROJECT}
+    sqlite_store.record_event({"action": "ANNOTATION_CREATED", **event})
+    sqlite_store.process_pending()
+    report = gather(sqlite_store, registry_of(Settings(data_dir=tmp_path)), 7)
+    (v1,) = (one for one in report.versions if one.version == "v1")
+    assert report.verdicts == {"accepted": 7, "edited": 1}
+    assert (v1.masks, v1.acceptance, [(day.acceptance, day.prompts) for day in report.days]) == (1, 0, [(0, 1)])
 
 
 def test_labels_are_counted_where_they_were_and_where_they_went(report: Report) -> None:

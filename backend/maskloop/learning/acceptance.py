@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, case, func, select
 
@@ -30,28 +31,64 @@ class Judgement:
     prompted: bool
 
 
-def judgements(store: FeedbackStore, project_id: int, model_version: str | None = None) -> list[Judgement]:
-    """All masks of a project that the model predicted and a person judged, of one version or of all.
+@dataclass(frozen=True, slots=True)
+class JudgedMask(Judgement):
+    """A mask that a person judged in Label Studio. at: when.
 
-    Predictions turned into annotations in bulk don't count: nobody looked. Raises FeedbackUnavailable.
+    kept: how much of it: 1 of one accepted, the edited regions' mean IoU, or 0 if all was rejected.
+    prompts: clicks and boxes that it took, None if the model found it by itself; those of an answer that shows several
+    masks, divided among them.
+    """
+
+    kept: float
+    prompts: float | None
+    version: str
+    project_id: int | None
+    task_id: int
+    at: datetime
+
+
+def judged_masks(
+    store: FeedbackStore, project_id: int | None, model_version: str | None = None, *more: ColumnElement[bool]
+) -> list[JudgedMask]:
+    """All masks that the model predicted and a person judged, of one project and version, or of all, in the order in
+    which their tasks were judged.
+
+    more: conditions on ``Prediction``. Predictions turned into annotations in bulk don't count: nobody looked. Of
+    several clicks on one object, only the last one's answer does: the others may have been placed in one go.
+    Raises FeedbackUnavailable.
     """
     with store.session() as session:
-        rows = session.execute(by_mask(project_id, model_version)).all()
-    return [Judgement(row.score, bool(row.accepted), bool(row.prompted)) for row in rows]
+        rows = session.execute(_by_mask(project_id, model_version).where(*more)).all()
+    return [
+        JudgedMask(
+            score=row.score,
+            accepted=bool(row.accepted),
+            prompted=row.prompts is not None,
+            kept=float(row.kept),
+            prompts=row.prompts,
+            version=row.model_version,
+            project_id=row.project_id,
+            task_id=row.task_id,
+            at=row.at,
+        )
+        for row in rows
+    ]
 
 
 def count_judged(store: FeedbackStore, project_id: int, model_version: str) -> Counter[tuple[bool, bool]]:
-    """How many ``judgements`` there are, by (prompted, accepted). Raises FeedbackUnavailable."""
-    masks = by_mask(project_id, model_version).subquery()
-    columns = masks.c.prompted, masks.c.accepted
+    """How many ``judged_masks`` there are, by (prompted, accepted). Raises FeedbackUnavailable."""
+    masks = _by_mask(project_id, model_version).subquery()
+    columns = masks.c.prompts.is_not(None), masks.c.accepted
     with store.session() as session:
         rows = session.execute(select(*columns, func.count()).group_by(*columns)).all()
     return Counter({(bool(prompted), bool(accepted)): count for prompted, accepted, count in rows})
 
 
-def by_mask(project_id: int | None, model_version: str | None) -> Select[float, bool, bool, int | None, int, float]:
-    """All judged masks, of one project and version, or of all: score, whether it was accepted, whether it was prompted,
-    project, task, and how much was kept: 1 of one accepted, the edited regions' mean IoU, or 0 if all was rejected.
+def _by_mask(
+    project_id: int | None, model_version: str | None
+) -> Select[float, bool, float, float | None, str | None, int | None, int, datetime]:
+    """See ``JudgedMask``.
 
     The regions of one score in a click's answer show one mask, in several controls and as several polygons: it was
     accepted if some of it was kept and nothing edited. Of an automatic prediction each region counts as a mask.
@@ -62,17 +99,22 @@ def by_mask(project_id: int | None, model_version: str | None) -> Select[float, 
         func.max(case((found, 1), else_=0)) for found in (RegionVerdict.verdict == Verdict.ACCEPTED, is_edited)
     )
     overlap = func.coalesce(func.avg(case((is_edited, func.coalesce(RegionVerdict.iou, 0.0)))), 0.0)
+    prompts = func.max(func.json_array_length(Prediction.prompts))
+    answers = func.count().over(partition_by=(RegionVerdict.annotation_id, Prediction.id))
     return (
         select(
             func.max(RegionVerdict.score).label("score"),
             (kept > edited).label("accepted"),
-            prompted.label("prompted"),
+            case((kept > edited, 1.0), else_=overlap).label("kept"),
+            (1.0 * prompts / answers).label("prompts"),
+            RegionVerdict.model_version,
             RegionVerdict.project_id,
             RegionVerdict.task_id,
-            case((kept > edited, 1.0), else_=overlap).label("kept"),
+            func.max(RegionVerdict.at).label("at"),
         )
         .where(*_judged_by_people(project_id, model_version))
         .group_by(
+            RegionVerdict.model_version,
             RegionVerdict.project_id,
             RegionVerdict.task_id,
             RegionVerdict.annotation_id,
@@ -122,7 +164,7 @@ def follow_verdicts(store: FeedbackStore, registry: Registry, name: str, version
     changed = sum(abs(now[kind] - then[kind]) for kind in now | then)
     if changed < (CHANGE * before.judged or FEWEST):
         return False
-    chances = of_judgements(judgements(store, project, version))
+    chances = of_judgements(judged_masks(store, project, version))
     registry.record_chances(name, chances, project)
     log.info("project=%d version=%s scores are fitted to %d masks", project, name, chances.judged)
     return True

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskloop.learning.acceptance import by_mask
+from maskloop.learning.acceptance import judged_masks
 from maskloop.learning.bootstrap import ROUNDS, Interval
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Prediction
@@ -23,9 +23,9 @@ FEWEST = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """What people kept of a version's masks for clicks and boxes.
+    """What people kept of a version's masks for clicks and boxes. accepted: share of the masks.
 
-    kept: float64 (N,), for each task the mean over its masks; see ``by_mask``. accepted: share of the masks.
+    kept: float64 (N,), for each task the mean over its masks; see ``JudgedMask``.
     """
 
     version: str
@@ -39,16 +39,10 @@ def side(store: FeedbackStore, version: str, since: datetime, answered: Answered
 
     Raises FeedbackUnavailable.
     """
-    query = by_mask(None, version).where(Prediction.prompts.is_not(None), Prediction.made_at >= since)
-    tasks: dict[int, list[float]] = defaultdict(list)
-    accepted = masks = 0
-    with store.session() as session:
-        for mask in session.execute(query):
-            if answered(mask.project_id, mask.task_id):
-                tasks[mask.task_id].append(float(mask.kept))
-                masks, accepted = masks + 1, accepted + bool(mask.accepted)
-    kept = np.array([np.mean(values) for values in tasks.values()], np.float64)
-    return Side(version, masks, accepted / masks if masks else 0.0, kept)
+    asked = Prediction.prompts.is_not(None), Prediction.made_at >= since
+    masks = [mask for mask in judged_masks(store, None, version, *asked) if answered(mask.project_id, mask.task_id)]
+    accepted = sum(mask.accepted for mask in masks) / len(masks) if masks else 0.0
+    return Side(version, len(masks), accepted, _by_task((mask.task_id, mask.kept) for mask in masks))
 
 
 def difference(challenger: Side, served: Side, seed: int = 0) -> Interval | None:
@@ -71,6 +65,14 @@ def verdict(found: Interval | None, sides: Sequence[Side]) -> str:
     if found.high < 0:
         return "People keep less of the challenger's masks, beyond chance: end the challenge."
     return f"No difference beyond chance yet, with {_counts(sides)} tasks."
+
+
+def _by_task(found: Iterable[tuple[int, float]]) -> NDArray[np.float64]:
+    """Each task's mean of what masks have, (tasks,)."""
+    tasks: dict[int, list[float]] = defaultdict(list)
+    for task, value in found:
+        tasks[task].append(value)
+    return np.array([np.mean(values) for values in tasks.values()], np.float64)
 
 
 def _means(values: NDArray[np.float64], chance: np.random.Generator) -> NDArray[np.float64]:

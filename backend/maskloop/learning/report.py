@@ -11,8 +11,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from maskloop.learning.acceptance import Judgement as Judged
-from maskloop.learning.acceptance import judgements
+from maskloop.learning.acceptance import JudgedMask, judged_masks
 from maskloop.learning.approved import count_reviewed
 from maskloop.learning.calibration import calibration_error, fit
 from maskloop.learning.dataset import is_held_out
@@ -29,26 +28,20 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """One version: its verdicts, the mean IoU of edited masks (an accepted one's is 1), and what the gate found."""
+    """One version: its judged masks, the share that was accepted, how much was kept, and what the gate found."""
 
     version: str
-    counts: Mapping[str, int]
-    iou: float | None
+    masks: int
+    acceptance: float | None
+    kept: float | None
     gate: Judgement | None
-
-    @property
-    def acceptance(self) -> float | None:
-        """Share of the judged predictions that were taken as they were."""
-        judged = sum(count for verdict, count in self.counts.items() if verdict != Verdict.ADDED)
-        return self.counts.get(Verdict.ACCEPTED, 0) / judged if judged else None
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """seconds: spent on a region, the median; prompts: until a mask was accepted, the mean."""
+    """acceptance: of masks; seconds: spent on a region, the median; prompts: until a mask was kept, the mean."""
 
     day: date
-    regions: int
     acceptance: float | None
     seconds: float | None
     prompts: float | None
@@ -56,7 +49,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class ClassFigures:
-    """Of one label. None where nothing was predicted, or nothing there."""
+    """Of one label, in regions. None where nothing was predicted, or nothing there."""
 
     label: str
     precision: float | None
@@ -88,6 +81,8 @@ class WorstCase:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    """A mask that a click gave may be several regions: see ``JudgedMask``. verdicts: on regions."""
+
     project: str
     verdicts: Mapping[str, int]
     versions: tuple[Quality, ...]
@@ -104,6 +99,7 @@ class Report:
 
 def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
     """The figures of a project. Raises FeedbackUnavailable."""
+    masks = judged_masks(store, project_id)
     with store.session() as session:
         query = (
             select(RegionVerdict)
@@ -113,7 +109,7 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
         )
         rows = session.scalars(query).all()
         project = session.get(Project, project_id)
-        days = _days(session, rows, project_id)
+        days = _days(session, rows, masks, project_id)
         worst = _worst(session, rows, project)
         title = project.title if project else ""
     confusion = Counter(_labels(row) for row in rows)
@@ -122,11 +118,11 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
     return Report(
         project=f"{title} (project {project_id})".strip(),
         verdicts=Counter(row.verdict for row in rows),
-        versions=_versions(rows, registry),
+        versions=_versions(masks, registry),
         days=days,
         classes=_classes(confusion),
         confusion=confusion,
-        reliability=_reliability(judgements(store, project_id)),
+        reliability=_reliability(masks),
         worst=worst,
         learnable=sum(count for task, count in reviewed.items() if not is_held_out(name_of(task))),
         learned=served.objects if served else 0,
@@ -139,47 +135,47 @@ def _labels(row: RegionVerdict) -> tuple[str, str]:
     return (row.label if unknown else row.predicted_label) or NO_LABEL, row.label or NO_LABEL
 
 
-def _versions(rows: Sequence[RegionVerdict], registry: Registry) -> tuple[Quality, ...]:
-    by_version: dict[str, list[RegionVerdict]] = defaultdict(list)
-    for row in rows:
-        if row.model_version:
-            by_version[row.model_version].append(row)
+def _versions(masks: Sequence[JudgedMask], registry: Registry) -> tuple[Quality, ...]:
+    by_version: dict[str, list[JudgedMask]] = defaultdict(list)
+    for mask in masks:
+        by_version[mask.version].append(mask)
     for version in registry.versions():
         by_version.setdefault(version.name, [])
     return tuple(
         Quality(
             version,
-            Counter(row.verdict for row in found),
-            _mean([1.0 if row.verdict == Verdict.ACCEPTED else row.iou for row in found]),
+            len(found),
+            _mean([mask.accepted for mask in found]),
+            _mean([mask.kept for mask in found]),
             registry.judgement(version) if registry.has(version) else None,
         )
         for version, found in by_version.items()
     )
 
 
-def _days(session: Session, rows: Sequence[RegionVerdict], project_id: int) -> tuple[Day, ...]:
-    judged_here = select(RegionVerdict.prediction_id).where(RegionVerdict.project_id == project_id)
-    clicked = select(Prediction.id, Prediction.prompts).where(
-        Prediction.id.in_(judged_here), Prediction.prompts.is_not(None)
-    )
-    prompts = {number: len(clicks) for number, clicks in session.execute(clicked)}
+def _days(
+    session: Session, rows: Sequence[RegionVerdict], masks: Sequence[JudgedMask], project_id: int
+) -> tuple[Day, ...]:
     leads = select(Annotation.id, Annotation.lead_time).where(Annotation.project_id == project_id)
     seconds = {annotation: spent for annotation, spent in session.execute(leads) if spent is not None}
     regions_of = Counter(row.annotation_id for row in rows if row.verdict != Verdict.REJECTED)
-    by_day: dict[date, list[RegionVerdict]] = defaultdict(list)
+    annotations: dict[date, set[int]] = defaultdict(set)
+    judged: dict[date, list[JudgedMask]] = defaultdict(list)
     for row in rows:
-        by_day[row.at.date()].append(row)
+        annotations[row.at.date()].add(row.annotation_id)
+    for mask in masks:
+        judged[mask.at.date()].append(mask)
     found = []
-    for day, of_day in sorted(by_day.items()):
-        judged = [row.verdict == Verdict.ACCEPTED for row in of_day if row.verdict != Verdict.ADDED]
-        paces = [
-            spent / regions_of[number]
-            for number in {row.annotation_id for row in of_day}
-            if (spent := seconds.get(number)) is not None and regions_of[number]
-        ]
-        kept = [row.prediction_id for row in of_day if row.verdict in (Verdict.ACCEPTED, Verdict.EDITED)]
-        clicks = [prompts[number] for number in kept if number in prompts]
-        found.append(Day(day, len(of_day), _mean(judged), float(np.median(paces)) if paces else None, _mean(clicks)))
+    for day, numbers in sorted(annotations.items()):
+        paces = [seconds[number] / regions_of[number] for number in numbers & seconds.keys() & regions_of.keys()]
+        found.append(
+            Day(
+                day,
+                _mean([mask.accepted for mask in judged[day]]),
+                float(np.median(paces)) if paces else None,
+                _mean([mask.prompts for mask in judged[day] if mask.kept]),
+            )
+        )
     return tuple(found)
 
 
@@ -196,7 +192,7 @@ def _classes(confusion: Mapping[tuple[str, str], int]) -> tuple[ClassFigures, ..
     return tuple(found)
 
 
-def _reliability(judged: Sequence[Judged]) -> Reliability:
+def _reliability(judged: Sequence[JudgedMask]) -> Reliability:
     scores = np.array([one.score for one in judged], np.float64)
     accepted = np.array([one.accepted for one in judged], np.float64)
     parts = [part for part in np.array_split(np.argsort(scores, kind="stable"), BINS) if len(part)]

@@ -41,7 +41,7 @@ def render(report: Report, load: Callable[[str], Image]) -> str:
         + ", ".join(f"{report.verdicts.get(verdict, 0)} {verdict}" for verdict in Verdict)
         + f". {_gain(report)}</p>",
         "<h2>Quality by version</h2>",
-        _table(("version", "judged", "accepted", "mean IoU", "gate"), _version_rows(report)),
+        _table(("version", "masks judged", "accepted", "kept (mean IoU)", "gate"), _version_rows(report)),
         "<h2>Over time</h2>",
         _over_time(report),
         "<h2>What a score is worth</h2>",
@@ -77,9 +77,9 @@ def _version_rows(report: Report) -> list[Row]:
     return [
         (
             one.version,
-            sum(count for verdict, count in one.counts.items() if verdict != Verdict.ADDED),
+            one.masks,
             _share(one.acceptance),
-            "" if one.iou is None else f"{one.iou:.3f}",
+            "" if one.kept is None else f"{one.kept:.3f}",
             one.gate.reason if one.gate else "",
         )
         for one in report.versions
@@ -91,7 +91,7 @@ def _over_time(report: Report) -> str:
         return '<p class="note">Nothing was reviewed yet.</p>'
     names = [f"{day.day:%d %b}" for day in report.days]
     charts = (
-        ("accepted as they were, share", [day.acceptance for day in report.days], 1.0),
+        ("masks accepted as they were, share", [day.acceptance for day in report.days], 1.0),
         ("seconds for a region, median", [day.seconds for day in report.days], None),
         ("prompts until a mask was kept, mean", [day.prompts for day in report.days], None),
     )
