@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 from maskloop.cli import models
 from maskloop.errors import BadRequest
-from maskloop.learning.challenge import FEWEST, Side, difference, side, verdict
+from maskloop.learning import challenge
+from maskloop.learning.challenge import FEWEST, Side, compare, side, verdict
 from maskloop.learning.registry import OFFICIAL, Challenge, Judgement, ModelVersion, Registry, UnknownVersion
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.tables import AuditLine
@@ -42,11 +43,14 @@ def box(region: str, width: float = 20, **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def review(sqlite_store: FeedbackStore) -> Review:
     """``review(task, version, *kept)``: somebody clicked for boxes 20 % wide, each a mask of its own, and left them
-    so wide."""
+    so wide. clicks: 0 if they came by themselves."""
 
-    def judge(task: int, version: str, *kept: float, prompted: bool = True) -> None:
+    def judge(task: int, version: str, *kept: float, clicks: int = 1) -> None:
         shown = [box(f"{task}-{number}", score=0.9 - 0.1 * number) for number in range(len(kept))]
-        prompts = [{"id": f"p{task}"}] if prompted else None
+        for count in range(1, clicks):
+            earlier = [{"id": f"p{task}-{number}"} for number in range(count)]
+            sqlite_store.record_predictions([MadePrediction(task, 7, version, 0.8, [box(f"{task}, {count}")], earlier)])
+        prompts = [{"id": f"p{task}-{number}"} for number in range(clicks)] or None
         sqlite_store.record_predictions([MadePrediction(task, 7, version, 0.9, shown, prompts)])
         result = [
             box(region["id"], width, origin="prediction" if width == 20 else "prediction-changed")
@@ -152,11 +156,14 @@ def test_what_people_keep_of_clicked_masks_is_told_by_task(sqlite_store: Feedbac
     start = datetime.now(UTC)
     review(1, "new", 20)
     review(2, "new", 10, 20)
-    review(3, "new", 20, prompted=False)
+    review(3, "new", 20, clicks=0)
     review(4, "old", 20)
+    review(5, "new", 0, clicks=7)
+    review(6, "new", 20, clicks=3)
     found = side(sqlite_store, "new", start, lambda project, task: True)
-    assert (found.version, found.masks, found.accepted) == ("new", 3, pytest.approx(2 / 3))
-    assert found.kept.tolist() == pytest.approx([1, 0.75], abs=0.01)
+    assert (found.version, found.masks, found.accepted) == ("new", 5, pytest.approx(3 / 5))
+    assert found.kept.tolist() == pytest.approx([1, 0.75, 0, 1], abs=0.01)
+    assert found.prompts.tolist() == [1, 0.5, 3]
 
 
 @pytest.mark.parametrize(
@@ -191,13 +198,29 @@ def test_only_what_a_challenge_had_answered_tells_of_it(sqlite_store: FeedbackSt
 def test_a_difference_beyond_chance_is_said_and_no_other() -> None:
     chance = np.random.default_rng(0)
 
-    def of(mean: float, tasks: int = 200) -> Side:
-        return Side("v", tasks, 0.5, np.clip(chance.normal(mean, 0.2, tasks), 0, 1))
+    def of(mean: float, tasks: int = 200, clicks: float = 2) -> Side:
+        kept = np.clip(chance.normal(mean, 0.2, tasks), 0, 1)
+        return Side("v", tasks, 0.5, kept, chance.poisson(clicks - 1, tasks) + 1.0)
 
     def said(challenger: Side, served: Side) -> str:
-        return verdict(difference(challenger, served), [challenger, served])
+        return verdict(compare(challenger, served), [challenger, served])
 
-    assert "promote it" in said(of(0.7), of(0.5))
-    assert "end the challenge" in said(of(0.5), of(0.7))
+    assert "keep more, beyond chance: promote it" in said(of(0.7), of(0.5))
+    assert "click less, beyond chance: promote it" in said(of(0.6, clicks=1), of(0.6, clicks=5))
+    assert "keep more and click less, beyond chance: promote it" in said(of(0.7, clicks=1), of(0.5))
+    assert "keep less, beyond chance: end the challenge" in said(of(0.5), of(0.7))
+    assert "click more, beyond chance: end the challenge" in said(of(0.6, clicks=3), of(0.6))
+    assert "keep more and click more, beyond chance: you choose" in said(of(0.7, clicks=3), of(0.5))
     assert "No difference" in said(of(0.6), of(0.6))
     assert "Too early" in said(of(0.9, FEWEST - 1), of(0.1))
+
+
+def test_who_looks_again_and_again_is_not_told_of_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(challenge, "ROUNDS", 200)
+    told = 0
+    for seed in range(40):
+        chance = np.random.default_rng(seed)
+        first, second = (chance.choice([0.0, 0.8, 1.0], 400, p=[0.1, 0.3, 0.6]) for _ in range(2))
+        looks = [challenge.difference(first[:tasks], second[: 4 * tasks]) for tasks in range(FEWEST, 100, 5)]
+        told += any(look is not None and (look.low > 0 or look.high < 0) for look in looks)
+    assert told <= 2

@@ -15,7 +15,7 @@ from rich.table import Table
 from maskloop.cli.options import load, load_to_write
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import connect_showing
-from maskloop.learning.challenge import difference, side, verdict
+from maskloop.learning.challenge import compare, side, verdict
 from maskloop.learning.registry import Challenge
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import in_words, name_of, registry_of, version_of
@@ -123,7 +123,7 @@ def challenge_command(
 
 @app.command("compare")
 def compare_command() -> None:
-    """What people kept of the challenger's masks, and of those of the version in service."""
+    """What people kept of the challenger's masks, and of those of the version in service, and after how many clicks."""
     settings = load_to_write()
     registry, store = registry_of(settings), open_store(settings)
     challenge = registry.challenge()
@@ -139,19 +139,20 @@ def compare_command() -> None:
         for name, new in ((challenge.name, True), (challenge.against, False))
     ]
     table = Table(box=None)
-    for column in ("version", "tasks", "masks", "accepted as they were", "kept (mean IoU)"):
+    for column in ("version", "tasks", "masks", "accepted as they were", "kept (mean IoU)", "clicks until kept"):
         table.add_column(column)
     for one in sides:
-        kept = f"{one.kept.mean():.3f}" if len(one.kept) else ""
-        table.add_row(
-            name_of(one.version), str(len(one.kept)), str(one.masks), f"{one.accepted:.0%}" if one.masks else "", kept
-        )
+        means = [f"{values.mean():.3f}" if len(values) else "" for values in (one.kept, one.prompts)]
+        accepted = f"{one.accepted:.0%}" if one.masks else ""
+        table.add_row(name_of(one.version), str(len(one.kept)), str(one.masks), accepted, *means)
     Console().print(table)
-    found = difference(challenger, served)
-    if found is not None:
-        typer.echo(
-            f"Difference {found.mean:+.3f}, with 95 % confidence between {found.low:+.3f} and {found.high:+.3f}."
-        )
+    found = compare(challenger, served)
+    for name, of in (("kept", found.kept), ("clicks", found.prompts)):
+        if of is not None:
+            typer.echo(
+                f"Difference in {name} {of.mean:+.3f}, with 95 % confidence between {of.low:+.3f} and {of.high:+.3f}, "
+                "however often you look."
+            )
     typer.echo(verdict(found, sides))
 
 
