@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from maskloop.engines.torch_engine import TorchEngine
-from maskloop.errors import ImageUnavailable
 from maskloop.evaluation.coco import GroundTruth
-from maskloop.learning.candidate import Prepared, encoded, judge, make_candidate
+from maskloop.learning.candidate import Prepared, make_candidate
 from maskloop.learning.dataset import ReviewedPhoto, describe, ground_truth
 from maskloop.learning.gate import agree
 from maskloop.learning.general import general_set
+from maskloop.learning.judging import judge, read_held_out
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.samples import Seen, prepare
 from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.network import load_model
-from maskloop.sam.values import EMBEDDING_SHAPE, Embedding, Image, ImageSize
+from maskloop.sam.values import Embedding, Image
 
 FEW, OBJECTS = 5, 4
 """Photos, and objects of each: as many as a gate needs."""
@@ -71,40 +71,10 @@ def test_a_candidate_that_learned_from_shuffled_masks_is_refused(
         epochs=2, learning_rate=2e-3, warmup_steps=0, prompts_per_step=8, average=0.5, official_share=0
     )
     make_candidate(registry, "nonsense", shuffled, describe("shuffled", shuffled.photos), how)
-    judgement = judge(registry, "nonsense", *2 * [[photo for photo, _ in photos]], lambda _: Known(photos))
+    some = [photo for photo, _ in photos]
+    judgement = judge(registry, "nonsense", read_held_out(some), some, lambda _: Known(photos))
     assert not judgement.passed
     assert "one click isn't better" in judgement.reason
     assert "forgot" in judgement.reason
     assert registry.in_service() == OFFICIAL
     assert registry.chances("nonsense").prompted.judged == 2 * sum(len(photo.objects) for photo, _ in photos)
-
-
-class Constant:
-    """An encoder that sees the same in every image."""
-
-    def __init__(self, value: int) -> None:
-        self.identity = str(value)
-
-    def embedding_of(self, image: Image) -> Embedding:
-        return Embedding(np.full(EMBEDDING_SHAPE, int(self.identity), np.float16), ImageSize(*image.shape[:2]))
-
-
-def test_each_version_is_judged_by_what_its_own_encoder_sees() -> None:
-    reads: list[str] = []
-
-    def read() -> Image:
-        reads.append("photo")
-        return np.zeros((4, 4, 3), np.uint8)
-
-    def gone() -> Image:
-        raise ImageUnavailable("It is gone.")
-
-    photos = [ReviewedPhoto("photo", read, ()), ReviewedPhoto("gone", gone, ())]
-    versions = {"official": Constant(0), "served": Constant(0), "adapted": Constant(1)}
-    seen = encoded(photos, versions, iter)
-    assert {name: [embedding.features[0, 0, 0] for embedding, _ in found] for name, found in seen.items()} == {
-        "official": [0],
-        "served": [0],
-        "adapted": [1],
-    }
-    assert reads == ["photo"]

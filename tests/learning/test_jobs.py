@@ -11,7 +11,7 @@ from sqlalchemy import select
 from maskloop.errors import BadRequest, ImageUnavailable
 from maskloop.geometry.label_studio_rle import encode as rle
 from maskloop.learning import jobs
-from maskloop.learning.jobs import Trainer
+from maskloop.learning.jobs import NOTHING_NEW, Trainer
 from maskloop.learning.orders import is_due
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry
 from maskloop.learning.store import FeedbackStore
@@ -22,6 +22,8 @@ from maskloop.sam.values import Embedding, Image, ImageSize
 
 PROJECT = {"id": 7, "parsed_label_config": {"brush": {"inputs": [{"value": "photo"}], "labels": ["Dog"]}}}
 TASKS = range(1, 9)  # tasks 2, 3 and 8 are held out
+HELD_OUT = 11
+"""Another one."""
 SETTINGS = TrainingSettings(epochs=1, refining_share=0.0, views=1, prompts_per_step=1)
 
 
@@ -147,7 +149,7 @@ def test_a_version_that_took_over_meanwhile_is_the_one_to_beat(
 
 
 def test_a_promotion_that_the_disk_refused_is_made_the_next_time(
-    trainer: Trainer, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    trainer: Trainer, registry: Registry, store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def judge(registry: Registry, name: str, *_: Any, project: int) -> Judgement:
         return Judgement(passed=True, reason="better", against=registry.in_service(project))
@@ -164,6 +166,7 @@ def test_a_promotion_that_the_disk_refused_is_made_the_next_time(
     assert registry.in_service(7) == told["version"]
     assert told["passed"]
     registry.rollback(project=7)
+    review(store, HELD_OUT)
     trainer({"project": 7}, Told())
     assert registry.in_service(7) == OFFICIAL, "what somebody took back doesn't come again by itself"
 
@@ -196,10 +199,35 @@ def test_the_state_of_trainings_that_will_not_go_on_is_removed(
 
 def test_without_new_reviews_nothing_is_trained(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:
     first = trainer({"project": 7}, Told())
-    assert trainer({"project": 7}, Told()) == first | {"reason": "Nothing was reviewed since."}
+    assert trainer({"project": 7}, Told()) == first | {"reason": NOTHING_NEW}
+    other = Trainer(store, registry, load, lambda _: Noise(), SETTINGS.model_copy(update={"epochs": 2}))
+    with pytest.raises(InterruptedError):  # with other settings it is
+        other({"project": 7}, Told(end_after=len(TASKS)))
     review(store, 20)
     assert trainer({"project": 7}, Told())["version"] != first["version"]
     assert len(registry.versions()) == 3
+
+
+def test_a_version_is_judged_when_its_photos_can_be_had_and_again_when_there_are_more(
+    registry: Registry, store: FeedbackStore
+) -> None:
+    away = {"2.png"}
+
+    def sometimes(reference: str) -> Image:
+        if reference in away:
+            raise ImageUnavailable("Label Studio doesn't answer.")
+        return load(reference)
+
+    trainer = Trainer(store, registry, sometimes, lambda _: Noise(), SETTINGS)
+    with pytest.raises(ImageUnavailable, match="Label Studio doesn't answer"):
+        trainer({"project": 7}, Told())
+    away.clear()
+    refused = trainer({"project": 7}, Told())
+    assert refused["reason"].startswith("3 held-out objects on 3 photos")
+    review(store, HELD_OUT)
+    again = trainer({"project": 7}, Told())
+    assert again["reason"].startswith("4 held-out objects on 4 photos")
+    assert [one.name for one in registry.versions()] == [OFFICIAL, refused["version"]]
 
 
 def test_a_project_is_due_after_so_many_new_reviews(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:

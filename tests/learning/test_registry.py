@@ -162,12 +162,16 @@ def test_what_was_promoted_before_projects_had_their_own_answers_everywhere(
     assert registry.answering() == {7: "v2", None: "v1"}
 
 
-def test_the_gates_word_stays_with_the_version(registry: Registry, model: MobileSam) -> None:
+def test_the_gates_word_stays_with_the_version(registry: Registry, model: MobileSam, tmp_path: Path) -> None:
     registry.add(ModelVersion(name="v1"), model)
     assert registry.judgement("v1") is None
     said = Judgement(passed=False, reason="too few", against=OFFICIAL, metrics={"click": 0.5})
     registry.record_judgement("v1", said)
     assert registry.judgement("v1") == said
+    (tmp_path / "models" / "v1" / "gate.json").write_text('{"passed": true, "reason": "better", "against": "v0"}')
+    before = registry.judgement("v1")
+    assert before is not None, "as it was kept before it said what a version was judged on"
+    assert before.judged_on == ""
 
 
 def test_promotions_at_the_same_moment_are_all_kept(registry: Registry, model: MobileSam, tmp_path: Path) -> None:

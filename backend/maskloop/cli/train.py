@@ -13,9 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 
 from maskloop.cli.options import load_to_write
 from maskloop.engines.runtime import available_threads, keep_memory
-from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
+from maskloop.learning.candidate import EncoderOf, make_candidate, prepare
 from maskloop.learning.dataset import describe, from_coco, split
 from maskloop.learning.general import general_set
+from maskloop.learning.judging import judge, read_held_out
 from maskloop.learning.registry import OFFICIAL
 from maskloop.learning.training import Progress as Step
 from maskloop.learning.training import device_for
@@ -71,7 +72,8 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         how = TrainingSettings(epochs=epochs, seed=seed, views=views, adapter_rank=adapters)
         folder, encoder_of = registry.checkpoint(name).parent, open_encoders(settings)
         watch = partial(track, description="Photos", console=console)
-        prepared = prepare(learn, encoder_of(parent).embedding_of, how, folder, watch, held_out=keep)
+        held_out = read_held_out(keep)
+        prepared = prepare(learn, encoder_of(parent).embedding_of, how, folder, watch, held_out=held_out.photos)
         for photo, problem in prepared.problems.items():
             console.print(f"{photo} is left out: {problem}", style="yellow", markup=False)
         data = describe(str(annotations), prepared.photos)
@@ -92,7 +94,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         typer.echo(f"Version {name} has learned from {data.objects} objects on {data.photos} photos.")
         if keep:
             watch = partial(track, description="Judging", console=console)
-            judgement = judge(registry, name, keep, general_set(), encoder_of, watch, threads)
+            judgement = judge(registry, name, held_out, general_set(), encoder_of, watch, threads)
             registry.record_judgement(name, judgement)
             typer.echo(judgement.reason)
         else:

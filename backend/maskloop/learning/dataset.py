@@ -74,16 +74,21 @@ def split(photos: Iterable[ReviewedPhoto], share: float = HELD_OUT) -> tuple[lis
     return learn, keep
 
 
-def describe(source: str, photos: Sequence[ReviewedPhoto], read_until: datetime | None = None) -> TrainingData:
-    """What is kept about the data beside a version."""
+def fingerprint(photos: Iterable[ReviewedPhoto]) -> str:
+    """sha256 over their names and masks, hexadecimal."""
     digest = hashlib.sha256()
     for photo in sorted(photos, key=lambda one: one.name):
         digest.update(f"{photo.name}\n".encode())
         for one in photo.objects:
             digest.update(one.rle["counts"])
+    return digest.hexdigest()
+
+
+def describe(source: str, photos: Sequence[ReviewedPhoto], read_until: datetime | None = None) -> TrainingData:
+    """What is kept about the data beside a version."""
     return TrainingData(
         source=source,
-        fingerprint=digest.hexdigest(),
+        fingerprint=fingerprint(photos),
         photos=len(photos),
         objects=sum(len(photo.objects) for photo in photos),
         read_until=read_until,

@@ -1,21 +1,23 @@
 """The training job: a project's reviews in, a version that passed or failed the gate out.
 
-Its version is named after what it learned from, so a job that was killed and comes again finds its checkpoint, and one
-that finds nothing new trains nothing.
+Its version is named after what it learns from and how, so a job that was killed and comes again finds its checkpoint,
+and one that finds nothing new trains nothing. What the gate refused is judged again when there is more, or another
+version, to judge it by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+from maskloop.cache import joint_identity
 from maskloop.dispatch.context import JobContext
-from maskloop.errors import BadRequest
 from maskloop.learning.approved import last_heard
-from maskloop.learning.candidate import EncoderOf, judge, make_candidate, prepare
-from maskloop.learning.dataset import ReviewedPhoto, describe, split
+from maskloop.learning.candidate import EncoderOf, make_candidate, prepare
+from maskloop.learning.dataset import ReviewedPhoto, describe, fingerprint, split
+from maskloop.learning.judging import HeldOut, judge, read_held_out
 from maskloop.learning.orders import source
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.reviews import from_reviews
@@ -25,6 +27,7 @@ from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.values import Image
 
 ACTOR = "maskloop"
+NOTHING_NEW = "Nothing new to learn from was reviewed since."
 
 
 class Trainer:
@@ -57,19 +60,24 @@ class Trainer:
         self._store.process_pending()
         read_until = last_heard(self._store, project)
         photos, problems = from_reviews(self._store, project, self._load)
-        if problems and not photos:
-            raise BadRequest("No reviewed mask can be used.", "Of {}: {}".format(*next(iter(problems.items()))))
         learn, keep = split(photos)
-        name = f"p{project}-{describe('', learn).fingerprint[:12]}"
-        if not self._registry.has(name):
-            problems |= self._train(name, project, learn, keep, read_until, context)
-        elif self._registry.judgement(name) or self._registry.in_service(project) == name:
-            return self._told(name, "Nothing was reviewed since.")
+        name = f"p{project}-{joint_identity(fingerprint(learn), self._settings.model_dump_json())[:12]}"
+        trained, served = self._registry.has(name), self._registry.in_service(project)
+        judged = self._registry.judgement(name) if trained else None
+        if name == served or (judged and judged.passed):
+            return self._told(name, NOTHING_NEW)
+        held_out = read_held_out(self._watched(keep, context, "Reading held-out image"))
+        problems |= {place: str(problem) for place, problem in held_out.problems.items()}
+        if not trained:
+            problems = self._train(name, project, learn, held_out, problems, read_until, context)
+        elif judged and judged.judged_on == held_out.judged_on(served):
+            return self._told(name, NOTHING_NEW)
+        context.check()
         context.progress(f"Judging {name}.")
-        watch = partial(self._checked, context=context)
+        watch = partial(self._watched, context=context, doing=f"Judging {name}: image")
         while True:
             judgement = judge(
-                self._registry, name, keep, self._general, self._encoder_of, watch, self._threads, project=project
+                self._registry, name, held_out, self._general, self._encoder_of, watch, self._threads, project=project
             )
             if not judgement.passed or self._registry.promote(name, project, instead_of=judgement.against):
                 break  # otherwise somebody has put another version into service meanwhile
@@ -83,17 +91,18 @@ class Trainer:
         name: str,
         project: int,
         learn: Sequence[ReviewedPhoto],
-        keep: Sequence[ReviewedPhoto],
+        held_out: HeldOut,
+        problems: Mapping[str, str],
         read_until: datetime | None,
         context: JobContext,
     ) -> dict[str, str]:
-        """Register the version; gives the photos that couldn't be used."""
-        checkpoint, watch = self._registry.checkpoint(name), partial(self._watched, context=context)
+        """Register the version. problems: what couldn't be used already; gives them and what else couldn't."""
+        checkpoint = self._registry.checkpoint(name)
         self._registry.drop_checkpoints(f"p{project}-", but=name)
         encode = self._encoder_of(OFFICIAL).embedding_of
-        prepared = prepare(
-            learn, encode, self._settings, checkpoint.parent, watch, held_out=self._checked(keep, context)
-        )
+        watch = partial(self._watched, context=context, doing="Encoding image")
+        prepared = prepare(learn, encode, self._settings, checkpoint.parent, watch, held_out=held_out.photos)
+        prepared = prepared._replace(problems={**problems, **prepared.problems})
 
         def on_progress(step: Progress) -> None:
             context.check()
@@ -116,12 +125,8 @@ class Trainer:
         judgement = self._registry.judgement(name)
         return {"version": name, "passed": bool(judgement and judgement.passed), "reason": reason}
 
-    def _watched(self, photos: Sequence[ReviewedPhoto], context: JobContext) -> Iterator[ReviewedPhoto]:
-        for number, photo in enumerate(self._checked(photos, context)):
-            context.progress(f"Encoding image {number + 1} of {len(photos)}.")
-            yield photo
-
-    def _checked(self, photos: Sequence[ReviewedPhoto], context: JobContext) -> Iterator[ReviewedPhoto]:
-        for photo in photos:
+    def _watched(self, photos: Sequence[ReviewedPhoto], context: JobContext, doing: str) -> Iterator[ReviewedPhoto]:
+        for number, photo in enumerate(photos):
             context.check()
+            context.progress(f"{doing} {number + 1} of {len(photos)}.")
             yield photo

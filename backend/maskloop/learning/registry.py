@@ -72,7 +72,11 @@ class ModelVersion(BaseModel):
 
 
 class Judgement(BaseModel):
-    """What the gate said of a version. metrics: of the version on what was held out for ``gate``."""
+    """What the gate said of a version.
+
+    metrics: of the version on what was held out for ``gate``. judged_on: equal where the held-out photos that could be
+    read, their masks, and the version to beat are the same; empty in files that were written before it was kept.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -80,6 +84,7 @@ class Judgement(BaseModel):
     reason: str
     against: str
     metrics: dict[str, float] = {}
+    judged_on: str = ""
 
 
 class Promotion(BaseModel):
