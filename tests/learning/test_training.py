@@ -64,6 +64,16 @@ def test_every_object_is_learned_from_once_an_epoch(samples: list[list[Sample]])
     assert sorted(targets) == sorted(2 * [id(target) for views in samples for target in views[0].targets])
 
 
+@pytest.mark.parametrize("pixels", [0, 1, 10, 12])
+def test_what_is_less_than_half_a_pixel_to_the_network_is_no_object(pixels: int) -> None:
+    """In a photo of 4000 pixels, of which it gives 256."""
+    mask = np.zeros((400, 4000), bool)
+    mask[20 : 20 + pixels, 18 : 18 + pixels] = True
+    embedding = Embedding(np.zeros((256, 64, 64), np.float16), ImageSize(400, 4000))
+    found = prepare(Seen(embedding), [mask], 0)
+    assert [bool((target.mask() > 0.5).any()) for target in found.targets] == [True] * (pixels == 12)
+
+
 def test_a_step_learns_from_several_photos(samples: list[list[Sample]]) -> None:
     settings = SETTINGS.model_copy(update={"prompts_per_step": 4})
     steps = list(batches(samples, settings))

@@ -75,7 +75,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         held_out = read_held_out(keep)
         prepared = prepare(learn, encoder_of(parent).embedding_of, how, folder, watch, held_out=held_out.photos)
         for photo, problem in prepared.problems.items():
-            console.print(f"{photo} is left out: {problem}", style="yellow", markup=False)
+            console.print(f"{photo}: {problem}", style="yellow", markup=False)
         data = describe(str(annotations), prepared.photos)
         checkpoint = registry.checkpoint(f"{name}-{data.fingerprint[:12]}")
         with Bar(console) as bar:

@@ -44,7 +44,7 @@ EncoderOf = Callable[[str], Encoder]
 
 
 class Prepared(NamedTuple):
-    """Photos that could be read, their views, and by name why others couldn't."""
+    """Photos that could be read, their views, and by name what can't be learned from, and why."""
 
     photos: list[ReviewedPhoto]
     views: list[list[Sample]]
@@ -90,6 +90,8 @@ def prepare(
         else:
             found.photos.append(photo)
             found.views.append(prepared)
+            if small := len(photo.some()) - len(prepared[0].targets):
+                found.problems[photo.name] = f"{small} of its masks are too small to learn from unless enlarged."
     return found
 
 

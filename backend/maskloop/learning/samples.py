@@ -17,12 +17,14 @@ from maskloop.learning.clicks import STRIDE, Places, places
 from maskloop.sam.preprocess import SQUARE, padded, resized, shrunk_or_grown, to_frame
 from maskloop.sam.values import IMAGE_SIDE, LOGITS_SIDE, Embedding, Image, ImageSize
 
+FULL = 255
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """One object that a person outlined, as the network would have to give it.
 
-    coverage: zlib-compressed uint8 (256, 256), 255 where the object fills a pixel of the logits.
+    coverage: zlib-compressed uint8 (256, 256), FULL where the object fills a pixel of the logits.
     """
 
     coverage: bytes
@@ -31,7 +33,7 @@ class Target:
     def mask(self) -> NDArray[np.float32]:
         """float32 (256, 256), between 0 and 1."""
         pixels = np.frombuffer(zlib.decompress(self.coverage), np.uint8).reshape(LOGITS_SIDE, LOGITS_SIDE)
-        return (pixels / 255).astype(np.float32)
+        return (pixels / FULL).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,9 +75,15 @@ class Seen(NamedTuple):
 
 
 def prepare(seen: Seen, masks: Sequence[NDArray[np.bool_]], seed: int) -> Sample:
-    """A view whose objects are ``masks`` (height, width); those that are empty there are left out."""
+    """A view whose objects are ``masks`` (height, width); those that fill half of no pixel of the logits there are left
+    out: they would teach that there is nothing."""
     chance, size = np.random.default_rng(seed), seen.embedding.size
-    targets = (Target(coverage(mask, size), places(mask, chance)) for mask in masks if mask.any())
+    covered = ((mask, coverage(mask, size)) for mask in masks)
+    targets = (
+        Target(zlib.compress(pixels.tobytes(), 1), places(mask, chance))
+        for mask, pixels in covered
+        if pixels.max() > FULL / 2
+    )
     return Sample(seen.embedding, tuple(targets), seen.pixels)
 
 
@@ -84,11 +92,12 @@ def squared(image: Image) -> Image:
     return padded(shrunk_or_grown(image), SQUARE)
 
 
-def coverage(mask: NDArray[np.bool_], size: ImageSize) -> bytes:
+def coverage(mask: NDArray[np.bool_], size: ImageSize) -> NDArray[np.uint8]:
+    """(256, 256), see ``Target``."""
     height, width = resized(size)
     square = np.zeros((IMAGE_SIDE, IMAGE_SIDE), np.float32)
     square[:height, :width] = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return zlib.compress(np.rint(shrink(square) * 255).astype(np.uint8).tobytes(), 1)
+    return np.rint(shrink(square) * FULL).astype(np.uint8)
 
 
 def shrink(square: NDArray[np.float32]) -> NDArray[np.float32]:
