@@ -21,6 +21,24 @@ log = logging.getLogger(__name__)
 
 _AUTOMATIC = TypeAdapter(AutomaticSettings)
 _NAMES = frozenset(field.name for field in fields(AutomaticSettings))
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "points_per_side": (1, 128),
+    "pred_iou_thresh": (0, 1),
+    "stability_score_thresh": (0, 1),
+    "stability_score_offset": (0, 100),
+    "box_nms_thresh": (0, 1),
+    "crop_n_layers": (0, 3),
+    "crop_nms_thresh": (0, 1),
+    "crop_overlap_ratio": (0, 0.75),
+    "crop_n_points_downscale_factor": (1, 128),
+    "min_mask_region_area": (0, 1_000_000_000),
+    "tile_side": (128, 100_000),
+    "reach": (0, 16),
+    "likeness": (-1, 1),
+    "max_masks": (1, 1_000_000),
+}
+"""Least and most of what a project may set of the generator's parameters, besides what they are by themselves: its
+time and memory are those of workers that other projects wait for."""
 
 
 class Options(BaseModel):
@@ -60,4 +78,10 @@ class Options(BaseModel):
             raise BadRequest(
                 f"extra_params.automatic has no {', '.join(sorted(unknown))}.", f"It has {', '.join(sorted(_NAMES))}."
             )
-        return _AUTOMATIC.validate_python(self.automatic)
+        settings, default = _AUTOMATIC.validate_python(self.automatic), AutomaticSettings()
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(settings, name)
+            if value != getattr(default, name) and not least <= value <= most:
+                bound = f"at least {least}" if value < least else f"at most {most}"
+                raise BadRequest(f"extra_params.automatic.{name} is {value}: {bound} can be used.")
+        return settings
