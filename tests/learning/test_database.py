@@ -78,6 +78,38 @@ def test_a_database_of_a_newer_maskloop_is_left_alone(url: str) -> None:
         migrate(engine)
 
 
+@pytest.mark.parametrize("content", [b"no database" * 1000, None])
+def test_a_damaged_file_is_to_be_replaced(sqlite_store: FeedbackStore, tmp_path: Path, content: bytes | None) -> None:
+    sqlite_store.process_pending()
+    sqlite_store._engine.dispose()
+    file = tmp_path / "feedback.db"
+    whole = file.read_bytes()
+    file.write_bytes(content or whole[:4096] + bytes(len(whole) - 4096))
+    with pytest.raises(FeedbackUnavailable, match="move it away and run `maskloop sync`"):
+        FeedbackStore.open(tmp_path).process_pending()
+
+
+def test_a_writer_that_stands_still_keeps_others_waiting_for_a_while_only(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_still() -> None:
+        with writing(connect(postgresql)) as still:
+            go_on()
+            still.execute(text("SELECT 1"))
+
+    def go_on() -> None:
+        with writing(connect(postgresql)):
+            pass
+
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.1)
+    with writing(connect(postgresql)), pytest.raises(FeedbackUnavailable, match="lock timeout"):
+        go_on()
+    monkeypatch.undo()
+    monkeypatch.setattr(database, "STILL", 0.3)
+    with pytest.raises(FeedbackUnavailable, match="idle-in-transaction"):
+        stand_still()
+
+
 EVENT = (
     "INSERT INTO events (identity, source, action, received_at, payload, reason) "
     "VALUES ('x', 'label-studio', 'ANNOTATION_CREATED', '2026-11-21 08:00:00', '', '')"

@@ -24,6 +24,12 @@ LOCK = zlib.crc32(b"maskloop feedback")
 """Names the lock that those who write to a PostgreSQL database take in turn."""
 BUSY_TIMEOUT = 30.0
 """How long to wait for another writer, seconds."""
+STILL = 60.0
+"""How long a writer may stand still, seconds: PostgreSQL then lets the next one write."""
+ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""PostgreSQL's machine counts as gone after so many unanswered questions, so many seconds apart."""
+REPLACE = "Restore it from a backup, or move it away and run `maskloop sync`."
+DAMAGED = sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
 PAUSE = wait_random(0, 0.1)
 
 
@@ -37,7 +43,7 @@ def connect(url: str) -> Engine:
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 5, **ALIVE})
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT})
@@ -79,6 +85,9 @@ def writing(engine: Engine) -> Iterator[Session]:
     """A session that commits at its end, one at a time in the whole database. Raises FeedbackUnavailable."""
     with _explained(), engine.connect().execution_options(writes=True) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
+            patience = {"lock_timeout": BUSY_TIMEOUT, "idle_in_transaction_session_timeout": STILL}
+            for setting, seconds in patience.items():
+                connection.execute(text(f"SET LOCAL {setting} = '{seconds:g}s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         with Session(connection) as session:
             yield session
@@ -90,11 +99,21 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if isinstance(error, OperationalError) or error.connection_invalidated:
-            raise FeedbackUnavailable(
-                f"The feedback database can't be used: {error.orig}.", "Events wait on disk until it can."
-            ) from error
-        raise
+        if not is_unusable(error):
+            raise
+        hint = REPLACE if _is_damaged(error) else "Events wait on disk until it can."
+        raise FeedbackUnavailable(f"The feedback database can't be used: {error.orig}.", hint) from error
+
+
+def is_unusable(error: BaseException) -> bool:
+    """Whether the database is at fault, and not what it was given."""
+    return isinstance(error, DBAPIError) and (
+        isinstance(error, OperationalError) or error.connection_invalidated or _is_damaged(error)
+    )
+
+
+def _is_damaged(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in DAMAGED
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:

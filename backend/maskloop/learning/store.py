@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, Subquery, func, select
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from maskloop.errors import BadRequest
@@ -303,9 +303,9 @@ def _apply(session: Session, event: Event) -> None:
         with session.begin_nested():
             found = events.changes(events.read(zlib.decompress(event.payload)), own=event.source == OWN)
             event.outcome, details = state.apply(session, event, found)
-    except OperationalError:
-        raise
     except Exception as error:
+        if database.is_unusable(error):
+            raise
         if not isinstance(error, BadRequest):
             log.exception("event %d (%s) can't be applied", event.id, event.action)
         event.outcome, details = Outcome.REFUSED, {}
