@@ -3,9 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 REFERENCE := .venv-reference
 LOCK := requirements/maskloop.lock
-PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check -c $(LOCK)
-# An index besides pip's own, such as PyTorch's of builds for the CPU, which are smaller. Empty: pip's choice, on Linux for CUDA.
-TORCH_INDEX_URL ?=
 
 .PHONY: help install weights label-studio demo demo-check serve lint test bench clean
 
@@ -18,8 +15,7 @@ install: .venv/installed ## make .venv with the locked versions
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "maskloop needs Python 3.11 or newer: make install PYTHON=...")'
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python cannot make virtual environments here: on Debian, apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP_INSTALL) $(TORCH_INDEX_URL:%=--extra-index-url=%) torch
-	$(PIP_INSTALL) -e '.[openvino,postgres,test]'
+	$(BIN)/pip install --disable-pip-version-check -c $(LOCK) -e '.[openvino,postgres,test]'
 	@touch $@
 
 weights: install ## fetch and verify the official weights
