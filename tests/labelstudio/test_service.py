@@ -46,6 +46,9 @@ class Notes:
             raise FeedbackUnavailable("The disk is full.")
         self.events.append(json.loads(payload))
 
+    def waiting(self) -> int:
+        return len(self.events)
+
     def record_predictions(self, predictions: Any) -> None:
         if not self.full:
             self.predictions += predictions
@@ -350,7 +353,9 @@ def test_a_task_that_a_reviewer_refused_needs_a_human_again(reviewing: tuple[Bac
     store.record_predictions([MadePrediction(1, 7, "v", 0.8, []), MadePrediction(2, 7, "v", 0.4, [])])
     review = {"task_id": 3, "reviewer_id": 12, "decision": "approved", "timestamp": "2026-11-21T10:00:00Z"}
     backend.review(review)
+    assert backend.batches()["events"] == 3
     store.process_pending()
+    assert backend.batches()["events"] == 0
     assert [one["task_id"] for one in backend.tasks_to_review({"project": "7"})["tasks"]] == [2, 1]
     backend.review(review | {"decision": "flagged", "comment": "two dogs", "timestamp": "2026-11-21T10:01:00Z"})
     store.process_pending()

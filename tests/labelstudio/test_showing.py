@@ -14,7 +14,8 @@ from redis import Redis
 from maskloop.labelstudio.api import LabelStudioApi
 from maskloop.labelstudio.ledger import Ledger, Wanted
 from maskloop.labelstudio.projects import Projects
-from maskloop.labelstudio.showing import Showing, Troubles
+from maskloop.labelstudio.showing import Showing
+from maskloop.labelstudio.troubles import Troubles
 
 TITLE = "maskloop"
 PROJECT = 3

@@ -39,7 +39,7 @@ def test_health_tells_the_model_the_engine_workers_and_queues(client: httpx.Clie
             "batch": {"waiting": 0, "running": 0},
             "train": {"waiting": 0, "running": 1},
         },
-        "batches": {"delivers": True, "projects": {}},
+        "batches": {"delivers": True, "projects": {}, "events": 5},
         "doing": ["Training p7-1: step 3 of 90, loss 0.500."],
         "problems": [],
     }
@@ -93,6 +93,13 @@ def test_a_redis_that_hangs_does_not_keep_health_waiting(serve: Serve, until: Ca
 def test_what_keeps_predictions_from_being_delivered_is_a_problem() -> None:
     look = Look(all_well(), {"trouble": "Label Studio answers 401."})
     assert health(look, {None: "v"})["problems"] == ["Label Studio answers 401."]
+
+
+def test_what_keeps_feedback_from_being_recorded_is_a_problem_and_what_waits_is_counted() -> None:
+    down = "The feedback database can't be used: refused. Events wait on disk until it can."
+    seen = health(Look(all_well(), {"troubles": {"feedback": down}, "events": 12}), {None: "v"})
+    assert seen["problems"] == [down]
+    assert "<th>Feedback</th><td>12 events wait to be recorded</td>" in page(seen)
 
 
 def test_what_is_wrong_with_a_projects_configuration_is_a_problem() -> None:

@@ -36,6 +36,7 @@ def test_requests_queues_workers_and_jobs(client: httpx.Client, backend: Any) ->
     assert seen["maskloop_model_info", "openvino-cpu-bf16", "", "mobile_sam-1"] == 1
     assert seen["maskloop_model_info", "openvino-cpu-bf16", "7", "p7-1"] == 1
     assert seen["maskloop_redis_up",] == 1
+    assert seen["maskloop_events_waiting",] == 5
 
 
 def test_without_redis_there_are_still_figures(serve: Callable[..., httpx.Client]) -> None:

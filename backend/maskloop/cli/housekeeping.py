@@ -18,6 +18,7 @@ from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.private_redis import redis_of
 from maskloop.labelstudio.connect import connect_ahead, connect_courier, connect_showing
+from maskloop.labelstudio.troubles import Troubles
 from maskloop.learning.acceptance import follow_verdicts
 from maskloop.learning.classifiers import classifiers_of
 from maskloop.learning.follower import Follower
@@ -38,7 +39,8 @@ def keep_house(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    store, dispatcher = open_store(settings), Dispatcher(redis_of(settings), {})
+    redis, store = redis_of(settings), open_store(settings)
+    dispatcher = Dispatcher(redis, {})
     registry, classifiers = registry_of(settings), classifiers_of(settings)
 
     def refit(project: int) -> None:
@@ -53,8 +55,13 @@ def keep_house(settings: Settings) -> None:
         if settings.train_every and is_due(store, registry, project, settings.train_every):
             submit(dispatcher, project)
 
-    follower = Follower(store, [refit, name, train])
-    tasks: list[Task] = [partial(repeat, follower.round, lambda: FEEDBACK_PAUSE)]
+    follower, troubles = Follower(store, [refit, name, train]), Troubles(redis)
+
+    def follow() -> None:
+        with troubles.noting("feedback"):
+            follower.round()
+
+    tasks: list[Task] = [partial(repeat, follow, lambda: FEEDBACK_PAUSE)]
     if settings.train_schedule:
         left = times(settings.train_schedule, local_time)
         tasks.append(partial(repeat, partial(order_all, store, registry, dispatcher), left))

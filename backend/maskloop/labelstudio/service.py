@@ -36,7 +36,7 @@ from maskloop.labelstudio.notes import note
 from maskloop.labelstudio.options import Options
 from maskloop.labelstudio.projects import Projects
 from maskloop.labelstudio.prompts import read_click
-from maskloop.labelstudio.showing import Troubles
+from maskloop.labelstudio.troubles import Troubles
 from maskloop.labelstudio.wire import PredictRequest, SetupRequest, TasksToReviewRequest, WebhookEvent, faults
 from maskloop.learning import orders
 from maskloop.learning.events import ReviewGiven
@@ -178,19 +178,21 @@ class Backend:
         return {"tasks": [asdict(one) for one in found]}
 
     def batches(self) -> Json:
-        """How far batches are, for ``/health`` and ``/metrics``.
+        """How far batches are, and what goes on beside them, for ``/health`` and ``/metrics``.
 
         delivers: false without a token: what is late can't be brought to Label Studio then. trouble: why it can't be
         now, or empty. projects: tasks by project (:class:`~maskloop.labelstudio.ledger.Tally`). failures: the last
-        ones, each with project, task, reason and time. not_shown: by project, why Label Studio doesn't show the
-        version in service. advice: by project, what is wrong with its labeling configuration.
+        ones, each with project, task, reason and time. troubles: what else doesn't work in the background: why Label
+        Studio doesn't show the version in service, by project, and why feedback isn't recorded or followed. events:
+        those that aren't recorded yet. advice: by project, what is wrong with its labeling configuration.
         """
         return {
             "delivers": self._delivers,
             "trouble": self._ledger.trouble(),
             "projects": {str(project): asdict(tally) for project, tally in self._ledger.tallies().items()},
             "failures": self._ledger.failures(),
-            "not_shown": self._troubles.all(),
+            "troubles": self._troubles.all(),
+            "events": self._feedback.waiting(),
             "advice": self._projects.advice(),
         }
 

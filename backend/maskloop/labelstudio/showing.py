@@ -13,20 +13,17 @@ import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from redis import Redis
 
 from maskloop.background import repeat
-from maskloop.dispatch.queues import reaching_redis
 from maskloop.errors import LabelStudioError
 from maskloop.labelstudio.ahead import UNCERTAINTY
 from maskloop.labelstudio.api import LabelStudioApi, Refused
 from maskloop.labelstudio.ledger import Ledger, Tally
 from maskloop.labelstudio.projects import Projects
+from maskloop.labelstudio.troubles import Troubles
 
-Json = dict[str, Any]
-KEY = "maskloop:not-shown"
 GONE = 404
 PAUSE = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
@@ -54,26 +51,6 @@ class _Look:
     tally: Tally
     due: float
     pause: float
-
-
-class Troubles:
-    """Why projects don't show the version in service, by project, in Redis: for ``/health``."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
-    def note(self, project: int, reason: str) -> None:
-        """An empty reason: it does."""
-        with reaching_redis():
-            if reason:
-                self._redis.hset(KEY, str(project), reason)
-            else:
-                self._redis.hdel(KEY, str(project))
-
-    def all(self) -> dict[str, str]:
-        with reaching_redis():
-            noted: Any = self._redis.hgetall(KEY)
-        return {project.decode(): reason.decode() for project, reason in noted.items()}
 
 
 class Showing:
@@ -133,14 +110,14 @@ class Showing:
         except LabelStudioError as error:
             if isinstance(error, Refused) and error.status == GONE:
                 self._projects.forget(project)
-                self._troubles.note(project, "")
+                self._troubles.note(str(project), "")
                 return Found.GONE
             reason = f"Project {project} doesn't show the predictions of {version}: {error}"
             if self._troubles.all().get(str(project)) != reason:
                 log.warning("%s", reason)
-            self._troubles.note(project, reason)
+            self._troubles.note(str(project), reason)
             return None
-        self._troubles.note(project, "")
+        self._troubles.note(str(project), "")
         log.debug("project=%d version=%s %s", project, version, found.value)
         return found
 

@@ -139,6 +139,10 @@ class FeedbackStore:
     def _record(self, payload: bytes | Mapping[str, Any], source: Source) -> None:
         self._spool.put(payload if isinstance(payload, bytes) else events.canonical(payload), source)
 
+    def waiting(self) -> int:
+        """Events that are kept, and not in the database yet."""
+        return len(self._spool)
+
     # -- in the background
 
     def process_pending(self) -> Progress:
@@ -148,7 +152,7 @@ class FeedbackStore:
         """
         self.migrate()
         recorded, trouble = self._drain()
-        return Progress(recorded, self._apply_all(), len(self._spool), trouble)
+        return Progress(recorded, self._apply_all(), self.waiting(), trouble)
 
     def migrate(self) -> None:
         """Make or update the tables, once. Raises FeedbackUnavailable."""

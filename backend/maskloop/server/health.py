@@ -84,7 +84,7 @@ def _problems(look: Look) -> Iterator[str]:
             yield "interactive: no worker is running, so clicks are not answered."
     if trouble := look.batches.get("trouble"):
         yield trouble
-    yield from look.batches.get("not_shown", {}).values()
+    yield from look.batches.get("troubles", {}).values()
     yield from (f"Project {project}: {advice}" for project, advice in look.batches.get("advice", {}).items())
 
 

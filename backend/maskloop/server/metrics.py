@@ -57,6 +57,8 @@ class Metrics:
             for state in ("starting", "idle", "busy"):
                 alive.add_metric([name, state], sum(worker.state == state for worker in queue.workers))
         yield from (waiting, running, alive)
+        if (events := look.batches.get("events")) is not None:
+            yield GaugeMetricFamily("maskloop_events_waiting", "Feedback that isn't recorded yet.", value=events)
         yield from _jobs(workers)
 
 

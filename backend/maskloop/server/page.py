@@ -45,6 +45,7 @@ def page(health: dict[str, Any]) -> str:
             f"Predictions, project {project}": ", ".join(f"{count} {state}" for state, count in tally.items())
             for project, tally in health["batches"].get("projects", {}).items()
         },
+        "Feedback": f"{health['batches'].get('events', 0)} events wait to be recorded",
         **({"At work": " ".join(health["doing"])} if health["doing"] else {}),
     }
     failures = {
