@@ -79,6 +79,18 @@ def test_photos_to_measure_on_that_are_not_there(tmp_path: Path) -> None:
         load(COMMANDS["bench"])(args=["--images", str(tmp_path / "nowhere")])
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [([], "either a project or a file"), (["--project", "1", "--from", "a"], "either"), (["--from", "a"], "no file a")],
+)
+def test_what_is_no_source_of_feedback(
+    given: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKLOOP_DATA_DIR", str(tmp_path))
+    with pytest.raises(BadRequest, match=told):
+        load(COMMANDS["sync"])(args=given)
+
+
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host", "levitating://host", "postgresql://host:port/name"])
 def test_no_address_of_a_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKLOOP_DATABASE_URL", url)

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
+from maskloop.errors import BadRequest
 from maskloop.geometry.label_studio_rle import encode
+from maskloop.learning.database import default_file
 from maskloop.learning.events import ReviewGiven
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore, MadePrediction
@@ -279,6 +281,26 @@ def test_a_skipped_task_has_no_verdicts(store: FeedbackStore) -> None:
     record(store, annotation(box("a"), was_cancelled=True))
     assert verdicts(store) == {}
     assert store.tasks_to_review(7) == []
+
+
+def test_what_another_database_holds_is_taken_over_once(store: FeedbackStore, tmp_path: Path) -> None:
+    """As if it had come here, when it did."""
+    before = FeedbackStore.open(tmp_path / "before")
+    before.record_predictions([made(box("a"))])
+    record(before, annotation(box("a", origin="prediction")), {"action": "PROJECT_UPDATED"}, annotation(id=1 << 63))
+    record(store, annotation(id=2, task=6), {"action": "PROJECT_UPDATED"})
+    file = default_file(tmp_path / "before")
+    assert [store.take_over(file) for _ in range(2)] == [3, 0]
+    assert store.process_pending().applied == 3
+    assert verdicts(store) == verdicts(before) == {"a": Verdict.ACCEPTED}
+    with store.session() as here, before.session() as there:
+        assert here.get_one(Annotation, 1).heard_at == there.get_one(Annotation, 1).heard_at
+        assert here.get(Annotation, 2)
+    with pytest.raises(BadRequest, match="the database in use"):
+        before.take_over(file)
+    (tmp_path / "notes").write_text("These are notes. " * 99)
+    with pytest.raises(FeedbackUnavailable, match="not a database"):
+        store.take_over(tmp_path / "notes")
 
 
 def test_secrets_in_a_webhook_are_not_kept(tmp_path: Path, webhook: Webhook) -> None:

@@ -56,7 +56,7 @@ COMMANDS = {
     "train": Command("A new version of the model from masks in a COCO file.", "train", "command", "open_segmenters"),
     "classes": Command("Learn classes from a COCO file, to name masks by.", "classes", "command"),
     "models": Command("Versions of the model: list, show, promote, rollback, challenge, compare.", "models", "app"),
-    "sync": Command("What happened in a project before maskloop listened.", "sync", "command"),
+    "sync": Command("What happened before maskloop listened, or used this database.", "sync", "command"),
     "report": Command("One page on what a project's reviews say of the model.", "report", "command"),
 }
 

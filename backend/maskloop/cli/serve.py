@@ -32,6 +32,8 @@ from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, LabelStudioError, MaskloopError
 from maskloop.labelstudio.connect import api_of, connect_backend, versions_of
+from maskloop.learning.database import default_file
+from maskloop.learning.store import open_store
 from maskloop.learning.versions import Answering, in_words
 from maskloop.server.app import create_app
 from maskloop.server.auth import Guard
@@ -80,6 +82,12 @@ def serve(settings: Settings) -> None:
         answering = versions_of(settings).answering
         backend = connect_backend(settings)
         stack.callback(backend.close)
+        if (file := default_file(settings.data_dir)).exists() and not open_store(settings).is_in(file):
+            log.warning(
+                "The feedback in %s isn't used, as another database is named: `maskloop sync --from` takes it over. "
+                "Put the file away then, or if it isn't wanted.",
+                file,
+            )
         background: list[Task] = [partial(_announce, settings, private, answering)]
         guard = Guard.from_settings(settings)
         if webhooks := _webhooks(settings, guard):

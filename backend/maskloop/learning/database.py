@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
@@ -33,8 +33,16 @@ DAMAGED = sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB
 PAUSE = wait_random(0, 0.1)
 
 
+def default_file(data_dir: Path) -> Path:
+    return data_dir / "feedback.db"
+
+
+def url_of(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
 def default_url(data_dir: Path) -> str:
-    return f"sqlite:///{data_dir / 'feedback.db'}"
+    return url_of(default_file(data_dir))
 
 
 def connect(url: str) -> Engine:

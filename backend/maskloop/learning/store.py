@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Subquery, func, select
+from sqlalchemy import Engine, Subquery, func, insert, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
@@ -96,6 +96,11 @@ class FeedbackStore:
         """The store in ``data_dir``, or in the database at ``url``, which need not be up yet."""
         return cls(database.connect(url or database.default_url(data_dir)), Spool(data_dir / "spool"))
 
+    def is_in(self, file: Path) -> bool:
+        """Whether that is the database."""
+        url = self._engine.url
+        return url.get_backend_name() == "sqlite" and Path(url.database or "").resolve() == file.resolve()
+
     # -- in
 
     def record_event(self, payload: bytes | Mapping[str, Any]) -> None:
@@ -142,6 +147,28 @@ class FeedbackStore:
     def waiting(self) -> int:
         """Events that are kept, and not in the database yet."""
         return len(self._spool)
+
+    def take_over(self, file: Path) -> int:
+        """Record the events of another database, in a file, as if they had come here; how many weren't known.
+
+        Raises BadRequest if it is no other, and FeedbackUnavailable.
+        """
+        if self.is_in(file):
+            raise BadRequest(f"{file} is the database in use.", "Name the one to fill with MASKLOOP_DATABASE_URL.")
+        other = database.connect(database.url_of(file))
+        database.migrate(other)
+        self.migrate()
+        taken = 0
+        columns = Event.identity, Event.source, Event.action, Event.received_at, Event.payload
+        with reading(other) as theirs, writing(self._engine) as session:
+            known = set(session.scalars(select(Event.identity)))
+            rows = theirs.execute(select(*columns).order_by(Event.id), execution_options={"yield_per": BATCH})
+            for part in rows.mappings().partitions():
+                if new := [dict(row) for row in part if row["identity"] not in known]:
+                    session.execute(insert(Event), new)
+                    taken += len(new)
+        other.dispose()
+        return taken
 
     # -- in the background
 
