@@ -113,6 +113,15 @@ def test_what_is_late_is_left_out_and_delivered_once(
     assert [label_studio.versions(number) for number in range(1, 7)] == [[], []] + [[VERSION]] * 4
 
 
+def test_what_redis_lost_is_not_promised(start_discs: Make, batches: Make, redis: Redis, until: Callable) -> None:
+    start_discs()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(batches(deadline=2.0).predict, wanted(task(1), task(2)))
+        until(lambda: redis.llen("rq:queue:batch") == 1)
+        redis.flushall()
+        assert versions(asked.result()) == ["model-1 failed: Redis lost the task"] * 2
+
+
 def test_a_late_failure_is_delivered_too(
     start_discs: Callable,
     batches: Callable,

@@ -157,6 +157,10 @@ class Batches:
 
     def _leave(self, late: Sequence[_Asked]) -> None:
         """What happens to tasks that nobody waits for any more."""
+        known = self._ledger.know([one.wanted.key for one in late])
+        lost = [one for one, is_known in zip(late, known, strict=True) if not is_known]
+        fail(lost, QueueUnavailable("Redis lost the task.", "Retrieve again; see that Redis keeps its data."))
+        late = [one for one in late if one.answer is None]
         left = [one for one in late if one.wanted.project == NOBODY or not self._delivers]
         self._drop(left)
         fail(

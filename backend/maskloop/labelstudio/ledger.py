@@ -155,6 +155,13 @@ class Ledger:
         texts = [packed and zlib.decompress(packed) for packed in claimed]
         return [(json.loads(text), len(text)) if text else None for text in texts]
 
+    def know(self, entries: Iterable[Key]) -> list[bool]:
+        """Which of them are there: a Redis that lost its data knows none."""
+        with self._round_trip() as pipe:
+            for entry in entries:
+                pipe.exists(self._keys(entry)[0])
+            return [bool(found) for found in pipe.execute()]
+
     def take(self) -> Delivery | None:
         """One prediction that is due for delivery, if there is any. Given to another courier after ``GRASP``."""
         with reaching_redis():
