@@ -14,7 +14,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
@@ -110,7 +110,8 @@ def _explained() -> Iterator[None]:
         if not is_unusable(error):
             raise
         hint = REPLACE if _is_damaged(error) else "Events wait on disk until it can."
-        raise FeedbackUnavailable(f"The feedback database can't be used: {error.orig}.", hint) from error
+        told = " ".join(str(error.orig).split()).rstrip(".?")
+        raise FeedbackUnavailable(f"The feedback database can't be used: {told}.", hint) from error
 
 
 def is_unusable(error: BaseException) -> bool:
