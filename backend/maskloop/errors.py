@@ -66,7 +66,11 @@ class StorageError(MaskloopError):
     code = "storage"
 
 
-class QueueUnavailable(MaskloopError):
+class Unavailable(MaskloopError):
+    """What keeps a state is away, and may be back soon: a job that met this is tried again."""
+
+
+class QueueUnavailable(Unavailable):
     """Redis can't be reached, or no worker listens."""
 
     code = "queue_unavailable"

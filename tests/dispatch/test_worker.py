@@ -96,11 +96,11 @@ def test_a_job_that_kills_its_worker_is_tried_twice_and_no_more(
     assert redis.get("deaths") == b"2"
 
 
-def test_a_job_that_could_not_reach_redis_is_tried_again(
+def test_a_job_for_which_something_was_away_is_tried_again(
     dispatcher: Dispatcher, redis: Redis, start_workers: StartWorkers
 ) -> None:
     start_workers()
-    ticket = dispatcher.submit("lose_redis", "answer", queue=CLICKS, deadline=20)
+    ticket = dispatcher.submit("lose_sight", "answer", queue=CLICKS, deadline=20)
     assert dispatcher.wait(ticket) == "answer"
 
 

@@ -8,16 +8,18 @@ from typing import Any
 
 from redis.exceptions import ConnectionError
 
+from maskloop.dispatch import executor
 from maskloop.dispatch.context import Interrupted, JobContext
 from maskloop.dispatch.executor import Service
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.worker import run_worker
 from maskloop.engines.runtime import gpu_is_lost
-from maskloop.errors import ImageRefused, ImageUnreadable, QueueUnavailable, WeightsError
+from maskloop.errors import ImageRefused, ImageUnreadable, Unavailable, WeightsError
 
 
 def main(url: str, queue: str, build: str = "quick") -> None:
     redis = connect(url)
+    executor.RETRY_PAUSE = 0.01
 
     def echo(payload: Any, _: JobContext) -> Any:
         redis.rpush("ran", str(payload))
@@ -65,9 +67,9 @@ def main(url: str, queue: str, build: str = "quick") -> None:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return payload
 
-    def lose_redis(payload: Any, _: JobContext) -> Any:
+    def lose_sight(payload: Any, _: JobContext) -> Any:
         if redis.incr("tries") <= 3:
-            raise QueueUnavailable("Redis can't be used.")
+            raise Unavailable("The database can't be used.")
         return payload
 
     def die(_: Any, __: JobContext) -> Any:
@@ -96,7 +98,7 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         if build == "slow":
             while not redis.blpop(["build"], timeout=1):
                 ...
-        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, lose_gpu, lose_redis, die, long)
+        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, lose_gpu, lose_sight, die, long)
         return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"}, gpu_is_lost)
 
     run_worker(redis, QueueName(queue), make)

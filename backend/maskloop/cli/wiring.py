@@ -19,7 +19,7 @@ from maskloop.dispatch.private_redis import redis_of
 from maskloop.dispatch.queues import QueueName
 from maskloop.engines.base import Engine
 from maskloop.engines.runtime import available_threads, gpu_is_lost
-from maskloop.errors import MaskloopError
+from maskloop.errors import MaskloopError, Unavailable
 from maskloop.images import ImageLoader, ImagePolicy
 from maskloop.inference import Segmenter
 from maskloop.labelstudio import ahead, batch, handlers, proposing, service
@@ -135,7 +135,18 @@ def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
     how = TrainingSettings(adapter_rank=settings.train_adapters)
     device = device_for(settings.engine)
     trainer = jobs.Trainer(store, registry, loader.load, models.named, how, general_set(), threads, device)
-    return {orders.KIND: trainer}
+    ledger = Ledger(redis_of(settings))
+
+    def train(payload: Json, context: JobContext) -> Json:
+        try:
+            return trainer(payload, context)
+        except Unavailable:
+            raise  # it is tried again
+        except MaskloopError as error:
+            ledger.note_failure(int(payload["project"]), None, f"Training: {error}")
+            raise
+
+    return {orders.KIND: train}
 
 
 HANDLERS: dict[QueueName, Callable[[Settings, Models], dict[str, Handler]]] = {

@@ -15,6 +15,8 @@ from maskloop.errors import DeadlineExceeded
 
 LOOK = 0.5
 """Seconds for which an answer to "cancelled?" holds, so that asking in a tight loop is cheap."""
+STEP = 0.1
+"""Seconds between looks at whether the worker has to stop."""
 
 
 class Interrupted(Exception):
@@ -46,6 +48,12 @@ class JobContext:
     def progress(self, message: str) -> None:
         """Tells how far the job is: the worker's report has it while the job runs."""
         self.told = message
+
+    def pause(self, seconds: float) -> None:
+        """Waits, but not past the deadline, nor once the worker has to stop."""
+        end = time.monotonic() + min(seconds, self.remaining())
+        while time.monotonic() < end and not self._stopping():
+            time.sleep(STEP)
 
     def check(self) -> None:
         """Raises Cancelled or DeadlineExceeded if the job is no longer wanted, or Interrupted if the worker has to

@@ -15,11 +15,13 @@ from rq import Retry
 from maskloop.dispatch.context import Interrupted, JobContext, OutOfTime
 from maskloop.dispatch.jobs import Json, pack_error, pack_value
 from maskloop.dispatch.queues import Serializer
-from maskloop.errors import BadRequest, DeadlineExceeded, MaskloopError, QueueUnavailable
+from maskloop.errors import BadRequest, DeadlineExceeded, MaskloopError, Unavailable
 
 log = logging.getLogger("maskloop.worker")
 
 Handler = Callable[[Json, JobContext], Json]
+RETRY_PAUSE = 5.0
+"""Seconds before a job is tried again for which something was away."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Tally:
 
 @dataclass
 class Executor:
-    """Runs jobs with the service's handlers; turns whatever happens into an outcome in JSON. A job that couldn't reach
-    Redis has none: it is tried again."""
+    """Runs jobs with the service's handlers; turns whatever happens into an outcome in JSON. A job that met an
+    Unavailable has none: it is tried again."""
 
     service: Service
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
@@ -64,8 +66,10 @@ class Executor:
         except Interrupted:
             log.info("job=%s kind=%s outcome=interrupted", context.job_id, kind)
             return Retry(max=sys.maxsize)
-        except QueueUnavailable as error:
+        except Unavailable as error:
             log.warning("job=%s kind=%s is tried again: %s", context.job_id, kind, error)
+            context.progress(f"Waits. {error}")
+            context.pause(RETRY_PAUSE)
             return Retry(max=sys.maxsize)
         except MaskloopError as error:
             outcome = Serializer.dumps(pack_error(error))

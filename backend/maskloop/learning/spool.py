@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from maskloop.errors import MaskloopError, StorageError
+from maskloop.errors import StorageError, Unavailable
 from maskloop.files import give_to_owner, replacing, storing
 
 Source = Literal["label-studio", "maskloop"]
@@ -22,7 +22,7 @@ Source = Literal["label-studio", "maskloop"]
 SUFFIXES = frozenset(f".{source}" for source in get_args(Source))
 
 
-class FeedbackUnavailable(MaskloopError):
+class FeedbackUnavailable(Unavailable):
     """Feedback can be neither kept nor read now: the disk is full, or the database is down."""
 
     code: ClassVar[str] = "feedback_unavailable"
