@@ -110,13 +110,19 @@ def test_what_is_wrong_with_a_projects_configuration_is_a_problem() -> None:
 def test_the_page_tells_how_far_batches_are_and_what_failed_last() -> None:
     batches = {
         "projects": {"7": {"waiting": 300, "ready": 90, "answered": 0, "delivered": 2, "failed": 41}},
-        "failures": [{"project": 7, "task": 5, "reason": "There is no image at <host> (404).", "at": 1.0}],
+        "failures": [
+            {"project": 7, "task": None, "reason": "Training: The disk is full.", "at": 3.0},
+            {"project": 7, "task": None, "reason": "Training: There is no reviewed mask.", "at": 2.0},
+            {"project": 7, "task": 5, "reason": "There is no image at <host> (404).", "at": 1.0},
+        ],
     }
     told = page(health(Look(all_well(), batches), {None: "v"}))
     assert "Predictions, project 7" in told
     assert "300 waiting, 90 ready, 0 answered, 2 delivered, 41 failed" in told
     assert "Project 7, task 5" in told
     assert "There is no image at &lt;host&gt; (404)." in told
+    assert "<th>Project 7</th><td>Training: The disk is full.</td>" in told
+    assert "<th>Project 7</th><td>Training: There is no reviewed mask.</td>" in told
     assert "failures" not in page(health(Look(all_well()), {None: "v"}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from string import Template
 from typing import Any
@@ -48,15 +48,18 @@ def page(health: dict[str, Any]) -> str:
         "Feedback": f"{health['batches'].get('events', 0)} events wait to be recorded",
         **({"At work": " ".join(health["doing"])} if health["doing"] else {}),
     }
-    failures = {
-        f"Project {one['project']}, task {one['task']}": one["reason"] for one in health["batches"].get("failures", ())
-    }
+    failures = [(_concerns(one), one["reason"]) for one in health["batches"].get("failures", ())]
     return PAGE.substitute(
-        rows=_rows(facts),
+        rows=_rows(facts.items()),
         problems="".join(f'<p class="problem">{escape(problem)}</p>' for problem in health["problems"]),
         failures=f"<h2>The last failures</h2><table>{_rows(failures)}</table>" if failures else "",
     )
 
 
-def _rows(facts: Mapping[str, object]) -> str:
-    return "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts.items())
+def _concerns(failure: Mapping[str, Any]) -> str:
+    project = f"Project {failure['project']}"
+    return project if failure["task"] is None else f"{project}, task {failure['task']}"
+
+
+def _rows(facts: Iterable[tuple[str, object]]) -> str:
+    return "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>" for name, fact in facts)
