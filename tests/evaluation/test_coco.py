@@ -20,6 +20,7 @@ def test_objects_are_those_of_100_pixels_that_are_no_crowd(write_dataset: Write)
     assert photo.objects[0].mask[8:48, 10:50].all()
     assert photo.objects[0].box.tolist() == [10, 8, 50, 48]
     assert photo.objects[1].mask.sum() == photo.objects[1].mask[60:90, 60:120].sum() == 1800
+    assert [target.area for target in photo.others] == [9 * 9, 96 * 128]
 
 
 def test_a_photo_is_read_as_rgb(write_dataset: Write) -> None:
@@ -126,7 +127,7 @@ def test_boxes_alone_are_an_error_that_says_so(write_dataset: Write) -> None:
         for annotation in document["annotations"]:
             annotation["segmentation"] = []
 
-    with pytest.raises(BadRequest, match="3 annotated objects have no outline"):
+    with pytest.raises(BadRequest, match="4 annotated objects have no outline"):
         load(*write_dataset(spoil))
 
 

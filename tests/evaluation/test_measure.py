@@ -27,8 +27,16 @@ def test_a_photo_that_cannot_be_read_is_named_counted_and_left_out(
     assert "bad.png is left out" in caplog.text
 
 
-def test_without_any_photo_that_can_be_read_there_is_an_error(write_dataset: Write, shapes: Callable) -> None:
-    images, annotations = write_dataset()
+def add_a_photo_without_objects(document: dict) -> None:
+    document["images"].append({**document["images"][0], "id": 9, "file_name": "bare.png"})
+
+
+@pytest.mark.parametrize("change", [lambda _: None, add_a_photo_without_objects])
+def test_without_any_object_on_a_photo_that_can_be_read_there_is_an_error(
+    write_dataset: Write, shapes: Callable, change: Callable[[dict], None]
+) -> None:
+    images, annotations = write_dataset(change)
+    (images / "a.png").rename(images / "bare.png")
     (images / "a.png").write_bytes(b"no image")
-    with pytest.raises(ImageUnavailable, match="None of the 1 photos"):
+    with pytest.raises(ImageUnavailable, match="No photo with objects is left: 1 can't be read"):
         evaluate(shapes(), load(images, annotations), [])

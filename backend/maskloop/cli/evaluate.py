@@ -25,7 +25,6 @@ from maskloop.evaluation.measure import REFERENCE, Measure, evaluate
 from maskloop.evaluation.prompted import OneBox, OneClick, segment_with
 from maskloop.evaluation.reference import Reference
 from maskloop.sam.automatic import AutomaticSettings
-from maskloop.sam.protocols import Classify
 from maskloop.weights import verified_path
 
 MakeEngine = Callable[[str | None, str | None], Engine]
@@ -78,7 +77,7 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
         console = Console(stderr=True)
         network = make_engine(model, engine)
         automatic = AutomaticSettings(points_per_side=points_per_side)
-        named = ByClass(_classifier(classifier)) if classifier else None
+        named = _by_class(classifier) if classifier else None
         makers: dict[str, Callable[[], Measure]] = {
             "click": lambda: OneClick(segment_with(network)),
             "box": lambda: OneBox(segment_with(network)),
@@ -103,10 +102,11 @@ def command(make_engine: MakeEngine) -> Callable[..., None]:
     return run
 
 
-def _classifier(name: str) -> Classify:
+def _by_class(classifier: str) -> ByClass:
     from maskloop.learning.recognition import Recognition  # imports torch
 
-    return Recognition(load_settings()).called(name)
+    recognition = Recognition(load_settings())
+    return ByClass(recognition.called(classifier), recognition.classifiers.get(classifier).names)
 
 
 def _parsed(prompts: str) -> Sequence[str]:

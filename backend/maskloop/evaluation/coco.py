@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from maskloop.images.decode import decode
 from maskloop.sam.values import Image, ImageSize
 
 SMALLEST_OBJECT = 100
-"""Objects of fewer mask pixels are left out."""
+"""Objects of fewer mask pixels are not measured."""
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,13 @@ class GroundTruth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:
-    """One annotated photo. Its objects are those of at least 100 pixels that are no crowd."""
+    """One annotated photo. Its objects are those of at least 100 pixels that are no crowd; ``others`` are what else is
+    annotated: to find it is neither right nor wrong."""
 
     path: Path
     size: ImageSize
     objects: tuple[GroundTruth, ...]
+    others: tuple[GroundTruth, ...] = ()
 
     def read(self) -> Image:
         """Pixels as they were annotated: upright, as people see a photo, or as stored if only that has the annotated
@@ -132,7 +134,7 @@ def load(images: Path, annotations: Path, *, limit: int | None = None, categorie
     _check_categories({_name(annotation, names) for annotation in file.annotations}, categories, annotations)
     by_image: dict[int, list[_Annotation]] = {}
     for annotation in file.annotations:
-        if not annotation.iscrowd and (not categories or _name(annotation, names) in categories):
+        if not categories or _name(annotation, names) in categories:
             by_image.setdefault(annotation.image_id, []).append(annotation)
     photos: list[Photo] = []
     missing: list[str] = []
@@ -144,10 +146,9 @@ def load(images: Path, annotations: Path, *, limit: int | None = None, categorie
         if not path.is_file():
             missing.append(image.file_name)
             continue
-        size = ImageSize(image.height, image.width)
         annotated = by_image.get(image.id, [])
         shapeless += sum(annotation.segmentation is None for annotation in annotated)
-        photos.append(Photo(path, size, tuple(_objects(annotated, size, names))))
+        photos.append(_photo(path, ImageSize(image.height, image.width), annotated, names))
     if not photos:
         raise ImageUnavailable(
             f"None of the {len(file.images)} photos named in {annotations} is in {images}"
@@ -193,7 +194,9 @@ def _first_error(error: ValidationError) -> str:
     )
 
 
-def _objects(annotations: Sequence[_Annotation], size: ImageSize, names: Mapping[int, str]) -> Iterator[GroundTruth]:
+def _photo(path: Path, size: ImageSize, annotations: Sequence[_Annotation], names: Mapping[int, str]) -> Photo:
+    objects: list[GroundTruth] = []
+    others: list[GroundTruth] = []
     for annotation in annotations:
         if annotation.segmentation is None:
             continue
@@ -201,8 +204,9 @@ def _objects(annotations: Sequence[_Annotation], size: ImageSize, names: Mapping
         box = np.array([x, y, x + width, y + height], np.float32)
         rle = _rle(annotation.segmentation, size, annotation.id)
         found = GroundTruth(rle, box, _name(annotation, names))
-        if found.area >= SMALLEST_OBJECT:
-            yield found
+        measured = found.area >= SMALLEST_OBJECT and not annotation.iscrowd
+        (objects if measured else others).append(found)
+    return Photo(path, size, tuple(objects), tuple(others))
 
 
 def _rle(shape: list[list[float]] | _Rle, size: ImageSize, number: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def evaluate(
 
     The names of what the ``references`` measure get ``reference_`` in front.
 
-    Raises ImageUnavailable if no photo is left.
+    Raises ImageUnavailable if no photo with objects is left.
     """
     count = objects = left_out = 0
     for photo in photos:
@@ -64,8 +64,8 @@ def evaluate(
             measure.add(sample)
         count += 1
         objects += len(photo.objects)
-    if not count:
-        raise ImageUnavailable(f"None of the {left_out} photos can be read.")
+    if not objects:
+        raise ImageUnavailable(f"No photo with objects is left: {left_out} can't be read.")
     figures: dict[str, float] = {"photos": count, "objects": objects, "left_out": left_out}
     for measure in measures:
         figures |= measure.figures()

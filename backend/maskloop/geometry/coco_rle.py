@@ -41,7 +41,16 @@ def box(rle: CocoRle) -> tuple[float, float, float, float]:
 
 def ious(found: Iterable[NDArray[np.bool_]], objects: Sequence[CocoRle]) -> NDArray[np.float64]:
     """Of each mask with each object, (masks, objects)."""
+    return _overlaps(found, objects, crowds=False)
+
+
+def shares_inside(found: Iterable[NDArray[np.bool_]], regions: Sequence[CocoRle]) -> NDArray[np.float64]:
+    """Of each mask's pixels, in each region, (masks, regions)."""
+    return _overlaps(found, regions, crowds=True)
+
+
+def _overlaps(found: Iterable[NDArray[np.bool_]], others: Sequence[CocoRle], *, crowds: bool) -> NDArray[np.float64]:
     encoded = [encode(mask) for mask in found]
-    if not encoded or not objects:
-        return np.zeros((len(encoded), len(objects)))
-    return np.asarray(coco_mask.iou(encoded, list(objects), [0] * len(objects)))
+    if not encoded or not others:
+        return np.zeros((len(encoded), len(others)))
+    return np.asarray(coco_mask.iou(encoded, list(others), [int(crowds)] * len(others)))
