@@ -1,11 +1,14 @@
 """What is said of a Redis that can't be used tells what to do."""
 
 import socket
+from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
-from maskloop.dispatch.queues import connect, reaching_redis
+from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.overview import overview
+from maskloop.dispatch.queues import QueueName, check, connect, reaching_redis
 from maskloop.errors import QueueUnavailable
 
 
@@ -23,6 +26,34 @@ def test_a_password_that_is_missing_or_wrong_is_asked_for(redis: Redis, redis_se
         assert connect(redis_server + "?password=secret").ping()
     finally:
         redis.config_set("requirepass", "")
+
+
+@pytest.fixture
+def limited(redis: Redis) -> Iterator[Redis]:
+    """A Redis with a limit of its memory."""
+    redis.config_set("maxmemory", 1)
+    yield redis
+    redis.config_set("maxmemory", 0)
+    redis.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_full_one_is_said_to_be_though_no_worker_can_register(limited: Redis, dispatcher: Dispatcher) -> None:
+    with pytest.raises(QueueUnavailable, match="Redis is full"):
+        dispatcher.submit("click", {}, queue=QueueName.INTERACTIVE, deadline=5)
+    with pytest.raises(QueueUnavailable, match="Redis is full"), reaching_redis():
+        limited.set("a", "b")
+    assert "Redis is full" in str(overview(limited)[QueueName.INTERACTIVE].failure)
+
+
+@pytest.mark.parametrize(("policy", "told"), [("noeviction", ""), ("volatile-lru", "Set it to noeviction")])
+def test_one_that_drops_what_it_is_to_keep_is_warned_of(
+    limited: Redis, caplog: pytest.LogCaptureFixture, policy: str, told: str
+) -> None:
+    limited.config_set("maxmemory", "1gb")
+    limited.config_set("maxmemory-policy", policy)
+    check(limited)
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.text)
 
 
 def test_a_server_that_says_nothing_may_be_one_without_tls() -> None:

@@ -17,6 +17,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable, QueueUnavailable
 from maskloop.geometry import label_studio_rle, masks
+from maskloop.labelstudio.ahead import Visits
 from maskloop.labelstudio.connect import connect_backend
 from maskloop.labelstudio.service import LARGE, Backend, Patience
 from maskloop.learning.registry import ModelVersion
@@ -157,6 +158,16 @@ def test_what_no_database_and_no_queue_takes_is_refused(
 ) -> None:
     with pytest.raises(BadRequest, match=told):
         asked(backend)
+
+
+def test_a_click_is_answered_though_its_visit_can_not_be_noted(
+    backend: Backend, clicks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise QueueUnavailable("Redis is full.")
+
+    monkeypatch.setattr(Visits, "note", full)
+    assert controls(backend.predict(request(point(25, 50))))
 
 
 def test_a_click_gets_its_mask_and_what_was_shown_is_noted(backend: Backend, clicks: None, notes: Notes) -> None:

@@ -27,7 +27,7 @@ from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
 from maskloop.dispatch.private_redis import PrivateRedis, private_directory
-from maskloop.dispatch.queues import QueueName, connect
+from maskloop.dispatch.queues import QueueName, check, connect
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.engines.runtime import available_threads
 from maskloop.errors import BadRequest, LabelStudioError, MaskloopError
@@ -76,6 +76,7 @@ def serve(settings: Settings) -> None:
             settings = settings.model_copy(update={"redis_url": server.url})
         assert settings.redis_url is not None
         redis = connect(settings.redis_url)
+        check(redis)
         same_data.tell(redis, settings.data_dir)
         stack.enter_context(Supervisor(children(settings, workers), grace=GRACE, on_death=partial(declare_dead, redis)))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})

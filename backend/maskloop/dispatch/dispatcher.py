@@ -57,6 +57,7 @@ local job, queue, workers, failure, latest = unpack(KEYS)
 local id, ttl, most, on_same_key = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 
 if redis.call('EXISTS', job) == 1 then return {'queued', id} end
+redis.call('SADD', 'rq:queues', queue)  -- before all else: a Redis that is full says so, though it has no workers then
 
 local alive = false
 for _, worker in ipairs(redis.call('SMEMBERS', workers)) do
@@ -79,7 +80,6 @@ local waiting = redis.call('LLEN', queue)
 if most >= 0 and waiting >= most then return {'full', tostring(waiting)} end
 
 redis.call('HSET', job, unpack(ARGV, 8))
-redis.call('SADD', 'rq:queues', queue)
 redis.call(ARGV[7], queue, id)
 local week = 7 * 24 * 3600
 if on_same_key ~= '' then redis.call('SET', latest, id, 'EX', ttl > 0 and ttl or week) end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -10,11 +11,12 @@ from typing import Any
 import orjson
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from rq import Queue
+from rq.utils import get_version
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from maskloop.errors import QueueUnavailable
@@ -23,6 +25,10 @@ CONNECT_TIMEOUT, ANSWER_TIMEOUT = 2.0, 3.0
 """Seconds until a Redis that doesn't answer counts as away. No command blocks longer (RQ's workers set their own)."""
 MAX_CONNECTIONS = 4096
 """Each caller that waits holds one connection."""
+OLDEST_REDIS = (6, 2, 0)
+"""The first with BLMOVE: with it, a worker killed between taking and starting a job doesn't lose it."""
+
+log = logging.getLogger("maskloop.redis")
 
 
 class QueueName(StrEnum):
@@ -52,6 +58,21 @@ def connect(url: str) -> Redis:
     return client
 
 
+def check(redis: Redis) -> None:
+    """Raises QueueUnavailable if Redis can't be reached or is too old; warns if it may drop what it is to keep. It has
+    work to do until then: refusing it would take that from people too."""
+    with reaching_redis():
+        version, memory = get_version(redis), dict[str, Any](redis.info("memory"))
+    if version < OLDEST_REDIS:
+        raise QueueUnavailable("Redis is older than 6.2.", "Upgrade it, or use the private one.")
+    if memory["maxmemory"] and memory["maxmemory_policy"] != "noeviction":
+        log.warning(
+            "Once its memory is full, Redis drops predictions and jobs that wait (maxmemory-policy %s). Set it to "
+            "noeviction.",
+            memory["maxmemory_policy"],
+        )
+
+
 @contextmanager
 def reaching_redis() -> Iterator[None]:
     """Turns Redis' own errors into a QueueUnavailable that says what to do."""
@@ -67,10 +88,16 @@ def unavailable(error: RedisError) -> QueueUnavailable:
             "Redis wants a password, or another one.",
             "Name it in --redis-url (MASKLOOP_REDIS_URL): redis://:PASSWORD@host, or redis://USER:PASSWORD@host.",
         )
+    if "OOM command" in str(error) or isinstance(error, OutOfMemoryError):  # a script's is of no class of its own
+        return full()
     hint = "Start Redis, or check --redis-url (MASKLOOP_REDIS_URL)."
     if isinstance(error, RedisTimeoutError):
         hint += " With rediss:// in place of redis://, a Redis without TLS doesn't answer either."
     return QueueUnavailable(f"Redis can't be used: {str(error).rstrip('.')}.", hint)
+
+
+def full() -> QueueUnavailable:
+    return QueueUnavailable("Redis is full.", "Give it more memory (maxmemory).")
 
 
 class Serializer:

@@ -28,15 +28,15 @@ from rq import Queue, Retry, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.timeouts import UnixSignalDeathPenalty
-from rq.utils import get_version, now, utcformat, utcparse
+from rq.utils import now, utcformat, utcparse
 from rq.worker import WorkerStatus
 
 from maskloop.dispatch.context import JobContext, OutOfTime
 from maskloop.dispatch.executor import Executor, Service, unexpected
 from maskloop.dispatch.jobs import pack_error
 from maskloop.dispatch.maintenance import Maintenance, worker_name
-from maskloop.dispatch.queues import JobQueue, QueueName, Serializer, reaching_redis
-from maskloop.errors import MaskloopError, QueueUnavailable
+from maskloop.dispatch.queues import JobQueue, QueueName, Serializer, check, unavailable
+from maskloop.errors import MaskloopError
 
 LEASE = 5
 """Seconds after its last sign of life at which a worker counts as dead and its job is given to another."""
@@ -48,8 +48,6 @@ TWICE = 1.0
 """Seconds within which a second signal is the first one again: a terminal's, and a supervisor's."""
 RESTART = 60.0
 """Seconds that a restart of Redis may take before a finished job's result is given up."""
-OLDEST_REDIS = (6, 2, 0)
-"""The first with BLMOVE: with it, a worker killed between taking and starting a job doesn't lose it."""
 
 log = logging.getLogger("maskloop.worker")
 
@@ -62,9 +60,7 @@ def run_worker(redis: Redis, queue: QueueName, build: Callable[[], Service]) -> 
 
     A lost Redis is waited for. Raises QueueUnavailable if Redis is too old or not there at the start.
     """
-    with reaching_redis():
-        if get_version(redis) < OLDEST_REDIS:
-            raise QueueUnavailable("Redis is older than 6.2.", "Upgrade it, or use the private one.")
+    check(redis)
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     stop = _Stop()
     executor: Executor | None = None
@@ -79,7 +75,7 @@ def run_worker(redis: Redis, queue: QueueName, build: Callable[[], Service]) -> 
             try:
                 _Worker(JobQueue(queue, redis), prepared, stop).work()
             except RedisError as error:
-                log.warning("Redis is away: %s", error)
+                log.warning("%s", unavailable(error))
             if not stop.asked:
                 time.sleep(RECONNECT_PAUSE)
 

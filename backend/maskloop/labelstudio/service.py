@@ -24,7 +24,7 @@ from redis import Redis
 
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
-from maskloop.errors import BadRequest, MaskloopError
+from maskloop.errors import BadRequest, MaskloopError, QueueUnavailable
 from maskloop.labelstudio import proposing
 from maskloop.labelstudio.ahead import Visit, Visits
 from maskloop.labelstudio.batch import Batches
@@ -101,7 +101,7 @@ class Backend:
             self._projects.remember(request.project_id, request.extra_params)
             if self._projects.advise(request.project_id, config.advice):
                 log.warning("project=%d %s", request.project_id, config.advice)
-            self._visits.note(Visit(request.project_id, None))
+            self._note(Visit(request.project_id, None))
         return {"model_version": self.version(request.project_id)}
 
     def versions(self) -> Json:
@@ -229,12 +229,19 @@ class Backend:
             patience=min(REPLACEMENT, self._patience.click / 2),
         )
         if request.project_id is not None and task.id is not None:
-            self._visits.note(Visit(request.project_id, task.id))
+            self._note(Visit(request.project_id, task.id))
         made: Json = self._dispatcher.wait(ticket)
         if made.pop(UNPROPOSED, False):
             self._notes.submit(proposing.submit, self._dispatcher, payload)
         self._notes.submit(note, self._feedback, payload, made, click)
         return {**made, "result": [*made["result"], *message(config)]}
+
+    def _note(self, visit: Visit) -> None:
+        """Nobody waits for it."""
+        try:
+            self._visits.note(visit)
+        except QueueUnavailable as error:
+            log.warning("Nothing is encoded ahead of project=%d task=%s: %s", visit.project, visit.task, error)
 
     def _options(self, request: PredictRequest) -> Options:
         known = None if request.project_id is None else self._projects.extra_params(request.project_id)
