@@ -44,7 +44,8 @@ class FakeLabelStudio:
         [column], [_, *after] = query["ordering"], query["filters"]["items"]
         least = after[0]["value"] if after else 0
         wanted = [number for number in self.tasks[column] if number > least][: int(params["page_size"])]
-        return [{"id": number, "data": {"image": f"/data/upload/1/{number}.jpg"}} for number in wanted]
+        data = {"far beyond what a job can carry": 2**100}
+        return [{"id": number, "data": {"image": f"/data/upload/1/{number}.jpg", **data}} for number in wanted]
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["Authorization"] == f"Token {'0' * 40}"

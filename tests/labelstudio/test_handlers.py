@@ -20,6 +20,7 @@ from labelstudio.discs import (
     point,
     task,
 )
+from maskloop.dispatch.queues import Serializer
 from maskloop.engines.choose import choose_engine
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable
 from maskloop.geometry import label_studio_rle, masks
@@ -270,6 +271,14 @@ def test_an_image_without_objects_and_a_configuration_that_takes_none_are_told(s
 def test_a_task_without_its_image_is_told(segmenter: DiscSegmenter) -> None:
     with pytest.raises(BadRequest, match="has no image"):
         pre_annotate(segmenter, payload_of(7, Task(id=1, data={}), EVERYTHING, Options(), "v"))
+
+
+def test_jobs_carry_the_images_and_nothing_else_of_a_tasks_data() -> None:
+    """Whatever else stands there, it can't keep a job from its queue."""
+    data = {"front": "/a\ud83d.jpg", "back": 2**100, "note": "\ud83d", "count": 2**100}
+    payload = payload_of(7, Task(id=1, data=data), FRONT_AND_BACK, Options(), "v")
+    assert payload["task"] == {"id": 1, "images": {"front": ["/a\ufffd.jpg"], "back": []}}
+    assert Serializer.loads(Serializer.dumps(payload)) == payload
 
 
 def test_a_label_without_a_control_is_told(segmenter: DiscSegmenter) -> None:

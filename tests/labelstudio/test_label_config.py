@@ -175,8 +175,7 @@ def test_each_image_has_its_own_controls() -> None:
     assert names(config.outputs("left", DOG)) == ["bl"]
     assert names(config.automatic_outputs("right")) == ["pr"]
     data = {"left": "/a.jpg", "photos": {"right": ["x", "/b.jpg"]}}
-    assert config.images["left"].references(data) == ["/a.jpg"]
-    assert config.images["right"].references(data) == ["/b.jpg"]
+    assert config.images_in(data) == {"left": ["/a.jpg"], "right": ["/b.jpg"]}
 
 
 @pytest.mark.parametrize(
@@ -187,21 +186,23 @@ def test_each_image_has_its_own_controls() -> None:
         ("$meta.url", {"meta.url": "/flat.jpg"}, "/flat.jpg"),
         ("https://host/$name", {"name": "a.jpg"}, "https://host/a.jpg"),
         ("image", {"image": "/a.jpg"}, "/a.jpg"),
+        ("$image", {"image": "/a\ud83d.jpg"}, "/a\ufffd.jpg"),
     ],
 )
 def test_an_image_is_found_in_the_task_as_label_studio_finds_it(value: str, data: dict, reference: str) -> None:
-    assert ImageTag("image", value).references(data) == [reference]
+    assert ImageTag("image", value).found_in(data) == [reference]
 
 
 @pytest.mark.parametrize("data", [{}, {"image": ""}, {"image": None}, {"image": 3}, {"image": ["a", "b"]}])
 def test_a_task_without_the_image_is_told(data: dict) -> None:
+    tag = ImageTag("image", "$image")
     with pytest.raises(BadRequest, match="has no image"):
-        ImageTag("image", "$image").references(data)
+        tag.of({"image": tag.found_in(data)})
 
 
 def test_a_list_of_images_is_pages() -> None:
     config = LabelConfig.parse('<View><Image name="image" valueList="$pages"/><Brush name="b" toName="image"/></View>')
-    assert config.images["image"].references({"pages": ["/a.jpg", "/b.jpg"]}) == ["/a.jpg", "/b.jpg"]
+    assert config.images["image"].found_in({"pages": ["/a.jpg", "/b.jpg"]}) == ["/a.jpg", "/b.jpg"]
 
 
 def test_the_control_for_messages_is_found() -> None:

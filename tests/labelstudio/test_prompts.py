@@ -12,7 +12,7 @@ from labelstudio.discs import EVERYTHING, box, point, task
 from maskloop.errors import BadRequest
 from maskloop.labelstudio.label_config import LabelConfig
 from maskloop.labelstudio.prompts import Click, read_click
-from maskloop.labelstudio.wire import Context, Task
+from maskloop.labelstudio.wire import Context
 from maskloop.sam.values import ImageSize, Prompt
 
 CONFIG = LabelConfig.parse(EVERYTHING)
@@ -20,7 +20,7 @@ SIZE = ImageSize(200, 400)
 
 
 def read(*results: dict[str, Any], config: LabelConfig = CONFIG, data: dict[str, Any] | None = None) -> Click:
-    asked = read_click(config, Context.read({"result": results}), Task(data=data or task()["data"]))
+    asked = read_click(config, Context.read({"result": results}), config.images_in(data or task()["data"]))
     assert asked is not None
     return asked
 
@@ -176,7 +176,7 @@ def test_an_accepted_region_asks_for_nothing_in_any_control() -> None:
 
 def test_prompts_that_were_all_taken_back_ask_for_nothing() -> None:
     for left in ([], [ACCEPTED], [BY_HAND, PREDICTED]):
-        assert read_click(CONFIG, Context.read({"result": left}), Task(data={"image": "/a.jpg"})) is None
+        assert read_click(CONFIG, Context.read({"result": left}), {"image": ["/a.jpg"]}) is None
 
 
 def test_what_was_drawn_with_a_control_that_is_not_smart_never_asks() -> None:
@@ -188,7 +188,7 @@ def test_what_was_drawn_with_a_control_that_is_not_smart_never_asks() -> None:
         <RectangleLabels name="smartbox" toName="image" smart="true">{dogs}</RectangleLabels></View>""")
     by_hand = box(4, 4, 5, 5, from_name="box"), point(5, 5, positive=None, from_name="mark")
     for left in (by_hand, by_hand[:1], by_hand[1:]):
-        assert read_click(config, Context.read({"result": left}), Task(data={"image": "/a.jpg"})) is None
+        assert read_click(config, Context.read({"result": left}), {"image": ["/a.jpg"]}) is None
     smart = box(50, 50, 10, 10)
     assert [b.x for b in read(smart, *by_hand, config=config).boxes] == [50]
 

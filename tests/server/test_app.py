@@ -94,6 +94,14 @@ def test_malformed_json_is_told_apart(client: httpx.Client, backend: Any, route:
     assert backend.asked == []
 
 
+def test_half_a_character_in_a_task_is_no_reason_to_refuse_them_all(client: httpx.Client, backend: Any) -> None:
+    assert (
+        client.post("/predict", content=rb'{"tasks": [{"data": {"\ud83d": "\ud83d\ude00 \ude00"}}]}').status_code == 200
+    )
+    ((_, body),) = backend.asked
+    assert body == {"tasks": [{"data": {"\ufffd": "\U0001f600 \ufffd"}}]}
+
+
 @pytest.mark.parametrize("body", ["[]", "1", '"text"', "null"])
 def test_json_that_is_no_object_is_told_apart(client: httpx.Client, body: str) -> None:
     answer = client.post("/predict", content=body)

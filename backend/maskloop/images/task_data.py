@@ -1,4 +1,4 @@
-"""Which image a labeling configuration means in a task's data."""
+"""Which image a labeling configuration means in a task's data, and text that may stand there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 VARIABLE = re.compile(r"\$[\w\[\].{}]+")
 STEP = re.compile(r"[^.\[\]{}]+")
+LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def resolve(value: str, data: Mapping[str, Any]) -> Any:
@@ -17,6 +18,11 @@ def resolve(value: str, data: Mapping[str, Any]) -> Any:
     if not VARIABLE.search(value):
         return value if ":" in value or value.startswith("/") else data.get(value)
     return VARIABLE.sub(lambda found: str(_look_up(found[0], data) or ""), value)
+
+
+def well_formed(text: str) -> str:
+    """``text`` with U+FFFD, as browsers have it, in place of half characters: JSON can name them, UTF-8 can't."""
+    return LONE_SURROGATE.sub("\ufffd", text)
 
 
 def _look_up(variable: str, data: Any) -> Any:

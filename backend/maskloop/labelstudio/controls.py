@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
 from maskloop.errors import BadRequest
-from maskloop.images.task_data import resolve
+from maskloop.images.task_data import resolve, well_formed
 
 Purpose = Literal["click", "batch"]
 
@@ -66,11 +66,13 @@ class ImageTag:
         """The image, or images, as they stand in the task's data; none if they don't."""
         found = resolve(self.value, data)
         texts = found if self.several and isinstance(found, list) else [found]
-        return list(texts) if all(isinstance(text, str) and text for text in texts) else []
+        if not all(isinstance(text, str) and text for text in texts):
+            return []
+        return [well_formed(text) for text in texts]
 
-    def references(self, data: Mapping[str, Any]) -> list[str]:
-        """The same. Raises BadRequest if there is none."""
-        if not (found := self.found_in(data)):
+    def of(self, images: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        """This tag's among a task's images, see ``LabelConfig.images_in``. Raises BadRequest if there is none."""
+        if not (found := images.get(self.name)):
             raise BadRequest(f"The task's data has no image for <Image name={self.name!r} value={self.value!r}>.")
         return found
 

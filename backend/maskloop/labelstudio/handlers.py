@@ -40,11 +40,18 @@ class NothingFound(MaskloopError):
     code: ClassVar[str] = "nothing_found"
 
 
+class TaskImages(Wire):
+    """What jobs know of a task: ``images``, see ``LabelConfig.images_in``, and nothing else of its data."""
+
+    id: int | None
+    images: dict[str, tuple[str, ...]]
+
+
 class Work(Wire):
     """The payload of both jobs. ``version`` is what the prediction carries."""
 
     project: int | None = None
-    task: Task
+    task: TaskImages
     label_config: str
     options: Options = Options()
     version: str
@@ -64,7 +71,7 @@ def click(segmenter: Segmenter, payload: Json, classify: Classify | None = None)
     """
     work = ClickWork.read(payload)
     config = LabelConfig.parse(work.label_config)
-    wanted = read_click(config, work.context, work.task)
+    wanted = read_click(config, work.context, work.task.images)
     if wanted is None:
         return prediction([], work.version)
     outputs = config.outputs(wanted.image.name, wanted.label, work.options.outputs)
@@ -171,8 +178,8 @@ def _images(work: Work, config: LabelConfig) -> list[tuple[ImageTag, int | None,
     tags = config.images.values()
     return [
         (tag, page if tag.several else None, reference_of(work, text))
-        for tag in [tag for tag in tags if tag.found_in(work.task.data)] or tags
-        for page, text in enumerate(tag.references(work.task.data))
+        for tag in [tag for tag in tags if work.task.images.get(tag.name)] or tags
+        for page, text in enumerate(tag.of(work.task.images))
     ]
 
 
@@ -193,10 +200,10 @@ def _decoded(segmenter: Segmenter, reference: str, wanted: Click) -> list[Mask]:
 def payload_of(
     project: int | None, task: Task, label_config: str, options: Options, version: str, context: Context | None = None
 ) -> Json:
-    """What the handlers take."""
+    """What the handlers take. Raises BadLabelConfig."""
     base: Mapping[str, Any] = {
         "project": project,
-        "task": task.model_dump(mode="json"),
+        "task": {"id": task.id, "images": LabelConfig.parse(label_config).images_in(task.data)},
         "label_config": label_config,
         "options": options.model_dump(mode="json"),
         "version": version,

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -51,6 +52,10 @@ class LabelConfig:
     def parse(xml: str) -> LabelConfig:
         """Raises BadLabelConfig, with what to add, if maskloop can put no mask into any control."""
         return _parse(xml)
+
+    def images_in(self, data: Mapping[str, Any]) -> dict[str, list[str]]:
+        """The images of a task by the names of their tags, as they stand in its data."""
+        return {name: tag.found_in(data) for name, tag in self.images.items()}
 
     def label_of_prompt(self, prompt: Control, name: str) -> Label:
         """The label that a prompt carries. Raises BadRequest if the configuration doesn't have it."""

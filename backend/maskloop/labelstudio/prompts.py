@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from maskloop.errors import BadRequest
 from maskloop.labelstudio.controls import Control, ImageTag, Label, Shape
 from maskloop.labelstudio.label_config import LabelConfig
-from maskloop.labelstudio.wire import Context, ContextResult, Task
+from maskloop.labelstudio.wire import Context, ContextResult
 from maskloop.sam.values import ImageSize, Prompt
 
 SHAPES = re.compile(r"(keypoint|rectangle|brush|bitmask|polygon|ellipse|vector|magicwand)(labels)?")
@@ -104,8 +104,9 @@ class Click:
         return [[Prompt(xy[:count], labels[:count], box) for count in range(first, len(xy) + 1)]]
 
 
-def read_click(config: LabelConfig, context: Context, task: Task) -> Click | None:
-    """What the context asks for; None if all prompts were taken back, whatever else it holds.
+def read_click(config: LabelConfig, context: Context, images: Mapping[str, Sequence[str]]) -> Click | None:
+    """What the context asks for; None if all prompts were taken back, whatever else it holds. ``images``: the task's,
+    see ``LabelConfig.images_in``.
 
     The last prompt decides which image and label are meant; those of others are left out. Raises BadRequest if a
     prompt isn't of this configuration, or is no key point or rectangle.
@@ -135,7 +136,7 @@ def read_click(config: LabelConfig, context: Context, task: Task) -> Click | Non
         if (_control(config, prompt).image, prompt.item_index, names.get(prompt.id, ""))
         == (image.name, last.item_index, label_name)
     ]
-    references = image.references(task.data)
+    references = image.of(images)
     if not 0 <= last.item_index < len(references):
         raise BadRequest(f"Image {last.item_index} of {image.name!r} isn't in the task's {len(references)} images.")
     points = [one for one in same if _control(config, one).shape is Shape.KEYPOINT]

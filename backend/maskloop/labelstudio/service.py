@@ -215,7 +215,7 @@ class Backend:
         version = self.version(project) if task.id is None else self._versions.for_click(project, task.id)
         config = LabelConfig.parse(request.label_config)
         options = self._options(request)
-        click = read_click(config, context, task)
+        click = read_click(config, context, config.images_in(task.data))
         if click is None:
             return prediction(message(config), version)
         config.outputs(click.image.name, click.label, options.outputs)

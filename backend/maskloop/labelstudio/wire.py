@@ -77,7 +77,7 @@ class Task(Wire):
 
     id: Id | None = None
     data: Json
-    predictions: Annotated[tuple[StoredPrediction, ...], _none_is(())] = Field(default=(), exclude=True)
+    predictions: Annotated[tuple[StoredPrediction, ...], _none_is(())] = ()
 
     @property
     def stored_versions(self) -> frozenset[str]:
