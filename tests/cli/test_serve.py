@@ -125,7 +125,7 @@ def test_told_to_stop_in_a_batch_it_ends_and_keeps_what_is_ready(
 def test_a_worker_elsewhere_needs_the_servers_data(
     maskloop_serve: Serve, redis: Redis, redis_server: str, until: Callable[..., None], tmp_path: Path
 ) -> None:
-    """And says so to who starts it and to who waits for it."""
+    """And says so to who starts it and to who waits for it; a server with other data is refused too."""
     nowhere = {"interactive_workers": "0", "batch_workers": "0", "weights_dir": "/nowhere"}
     serving = maskloop_serve(wait=False, redis_url=redis_server, **nowhere)
     until(lambda: serving.health().get("redis") == "UP")
@@ -135,8 +135,10 @@ def test_a_worker_elsewhere_needs_the_servers_data(
         environment = {**os.environ, "MASKLOOP_WEIGHTS_DIR": "/nowhere"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60).stderr
 
-    assert "is not the server's. Share the server's" in " ".join(start(tmp_path / "other").split())
-    assert "is not the server's" in str(overview(redis)[QueueName.BATCH].failure)
+    assert "Another maskloop uses this Redis" in start(tmp_path / "other")
+    assert "Another maskloop uses this Redis" in str(overview(redis)[QueueName.BATCH].failure)
+    second = maskloop_serve(wait=False, redis_url=redis_server, data_dir=str(tmp_path / "other"), **nowhere)
+    assert "Another maskloop uses this Redis" in ended(second)
     assert "maskloop weights fetch" in start(tmp_path / "data")
 
 

@@ -20,9 +20,9 @@ import typer
 import uvicorn
 
 from maskloop.background import Task, running
-from maskloop.cli import same_data
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
+from maskloop.cli.same_data import sharing
 from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.maintenance import declare_dead
 from maskloop.dispatch.overview import QueueState, overview
@@ -77,7 +77,7 @@ def serve(settings: Settings) -> None:
         assert settings.redis_url is not None
         redis = connect(settings.redis_url)
         check(redis)
-        same_data.tell(redis, settings.data_dir)
+        stack.enter_context(sharing(redis, settings.data_dir))
         stack.enter_context(Supervisor(children(settings, workers), grace=GRACE, on_death=partial(declare_dead, redis)))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         answering = versions_of(settings).answering

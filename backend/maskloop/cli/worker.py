@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
-from maskloop.cli import same_data
 from maskloop.cli.logs import log_to_stderr
 from maskloop.cli.options import with_settings
+from maskloop.cli.same_data import sharing
 from maskloop.dispatch.executor import Service
 from maskloop.dispatch.private_redis import redis_of
 from maskloop.dispatch.queues import QueueName
@@ -42,12 +43,13 @@ def work(settings: Settings, queue: Queue) -> None:
     redis = redis_of(settings)
 
     def build() -> Service:
-        same_data.check(redis, settings.data_dir)
+        stack.enter_context(sharing(redis, settings.data_dir))
         from maskloop.cli.wiring import build_service  # imports torch: others see this worker starting meanwhile
 
         return build_service(queue, settings)
 
-    run_worker(redis, queue, build)
+    with ExitStack() as stack:
+        run_worker(redis, queue, build)
 
 
 command = with_settings(work, without=SERVER_ONLY)
