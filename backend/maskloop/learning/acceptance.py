@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Double, Select, case, cast, func, select
 
 from maskloop.learning.calibration import FEWEST, Chances, fit
 from maskloop.learning.registry import Registry
@@ -99,14 +99,14 @@ def _by_mask(
         func.max(case((found, 1), else_=0)) for found in (RegionVerdict.verdict == Verdict.ACCEPTED, is_edited)
     )
     overlap = func.coalesce(func.avg(case((is_edited, func.coalesce(RegionVerdict.iou, 0.0)))), 0.0)
-    prompts = func.max(func.json_array_length(Prediction.prompts))
+    prompts = cast(func.max(func.json_array_length(Prediction.prompts)), Double)
     answers = func.count().over(partition_by=(RegionVerdict.annotation_id, Prediction.id))
     return (
         select(
             func.max(RegionVerdict.score).label("score"),
             (kept > edited).label("accepted"),
             case((kept > edited, 1.0), else_=overlap).label("kept"),
-            (1.0 * prompts / answers).label("prompts"),
+            (prompts / answers).label("prompts"),
             RegionVerdict.model_version,
             RegionVerdict.project_id,
             RegionVerdict.task_id,
