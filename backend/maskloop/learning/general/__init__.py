@@ -1,8 +1,7 @@
 """A fixed set of objects, beside every project's own, on which a candidate must not get worse.
 
-Photos that scikit-image carries too (astronaut: NASA, public domain; camera, chelsea, coffee, rocket: CC0; coins: no
-known restrictions), with the official model's masks of the objects in them: see ``make``. So what is measured is
-agreement with the official model where it is sure of itself.
+Photos that scikit-image carries too (NOTICE says whose they are), with the official model's masks of the objects in
+them: see ``make``. So what is measured is agreement with the official model where it is sure of itself.
 """
 
 from __future__ import annotations
