@@ -361,7 +361,7 @@ def test_a_task_that_a_reviewer_refused_needs_a_human_again(reviewing: tuple[Bac
     backend, store = reviewing
     seen = [{"id": number, "project": 7, "data": {}} for number in (1, 2, 3)]
     backend.webhook(json.dumps({"action": "TASKS_CREATED", "project": {"id": 7}, "tasks": seen}).encode())
-    store.record_predictions([MadePrediction(1, 7, "v", 0.8, []), MadePrediction(2, 7, "v", 0.4, [])])
+    store.record_predictions([MadePrediction(1, 7, "v", 0.8, [{"score": 0.8}]), MadePrediction(2, 7, "v", 0.4, [])])
     review = {"task_id": 3, "reviewer_id": 12, "decision": "approved", "timestamp": "2026-11-21T10:00:00Z"}
     backend.review(review)
     assert backend.batches()["events"] == 3

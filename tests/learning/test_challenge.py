@@ -14,6 +14,7 @@ from sqlalchemy import select
 from maskloop.cli import models
 from maskloop.errors import BadRequest
 from maskloop.learning import challenge
+from maskloop.learning.calibration import UNKNOWN, Calibration, Chances
 from maskloop.learning.challenge import FEWEST, Side, compare, side, verdict
 from maskloop.learning.registry import OFFICIAL, Challenge, Judgement, ModelVersion, Registry, UnknownVersion
 from maskloop.learning.store import FeedbackStore, MadePrediction
@@ -98,6 +99,15 @@ def test_a_challenge_is_of_one_version_wherever_that_answers(registry: Registry)
     assert {versions.for_click(8, task) for task in tasks} == {version_of(OFFICIAL), "new"}
     registry.rollback(project=8)
     assert registry.challenge() is None
+
+
+def test_what_scores_are_worth_is_asked_by_the_name_that_predictions_carry(registry: Registry) -> None:
+    of_reviews = Chances(automatic=Calibration(kind="logistic", chances=(0.0, 0.5)))
+    registry.record_chances(OFFICIAL, of_reviews, project=7)
+    versions = Versions(registry)
+    assert versions.chances(version_of(OFFICIAL), 7) == of_reviews
+    assert versions.chances("new", 7) == versions.chances(version_of(OFFICIAL), 8) == UNKNOWN
+    assert versions.chances("../another's", 7) is None
 
 
 def test_who_ends_a_challenge_is_in_the_audit(

@@ -17,7 +17,7 @@ from maskloop.learning import database
 from maskloop.learning.database import connect, default_url, migrate, reading, writing
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Annotation, Base, RegionVerdict
+from maskloop.learning.tables import Annotation, Base, Prediction, RegionVerdict
 
 
 def test_migrations_make_the_tables_that_the_code_expects(url: str) -> None:
@@ -161,7 +161,8 @@ def test_what_was_judged_by_older_rules_is_judged_anew_once(url: str, tmp_path: 
     engine = connect(url)
     migrate(engine, "0002")
     shape = {"type": "polygonlabels", "value": {"points": [[0, 0], [50, 0], [0, 50]], "polygonlabels": ["Dog"]}}
-    result = json.dumps([shape | {"id": "a", "original_width": 100, "original_height": 50}])
+    scored = {"id": "a", "score": 0.3, "predicted_iou": 0.9, "original_width": 100, "original_height": 50}
+    result = json.dumps([shape | scored])
     moment = "'2026-11-21 08:00:00'"
     with writing(engine) as session:
         for statement in (
@@ -179,4 +180,5 @@ def test_what_was_judged_by_older_rules_is_judged_anew_once(url: str, tmp_path: 
     assert [store.process_pending().applied for _ in range(2)] == [1, 0]
     with store.session() as session:
         assert [row.verdict for row in session.scalars(select(RegionVerdict))] == ["accepted"]
+        assert session.scalars(select(Prediction.scores)).all() == [[0.9]]
     assert store.judged_since(0)[1] == {7}

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 
 from maskloop.errors import BadRequest
 from maskloop.geometry.label_studio_rle import encode
+from maskloop.learning.calibration import Calibration
 from maskloop.learning.database import default_file
 from maskloop.learning.events import ReviewGiven
 from maskloop.learning.spool import FeedbackUnavailable
@@ -449,6 +450,25 @@ def test_the_least_certain_task_comes_first(store: FeedbackStore) -> None:
     assert [task.task_id for task in store.tasks_to_review(7, threshold=0.5)] == [5, 2, 7]
     assert [task.task_id for task in store.tasks_to_review(7, limit=2)] == [5, 2]
     assert store.tasks_to_review(8) == []
+
+
+def test_all_tasks_are_listed_by_what_their_scores_are_worth_now(store: FeedbackStore) -> None:
+    """Not by what they were worth when the predictions were made."""
+    tasks = [{"id": number, "project": 7, "data": {}} for number in range(1, 5)]
+    record(store, {"action": "TASKS_CREATED", "tasks": tasks, "project": PROJECT})
+    before, since = made(box("a", score=0.9), box("b", score=0.8), task=1, score=0.85), {"predicted_iou": 0.95}
+    store.record_predictions([before, made(box("c", score=0.4, **since), task=2, score=0.4)])
+    store.record_predictions([MadePrediction(3, 7, "another's", 0.6, [box("d", score=0.1)])])
+    store.record_predictions([made(task=4, score=0.0)])
+    store.process_pending()
+    half = Calibration(kind="logistic", chances=(0.0, 0.5))
+
+    def listed(threshold: float | None = None) -> list[tuple[int, float | None]]:
+        found = store.tasks_to_review(7, threshold=threshold, worth={"v1": half}.get)
+        return [(task.task_id, task.score) for task in found]
+
+    assert listed() == [(4, 0.0), (1, 0.425), (2, 0.475), (3, 0.6)]
+    assert listed(0.475) == [(4, 0.0), (1, 0.425)]
 
 
 def test_synchronising_finds_what_happened_while_nobody_listened(store: FeedbackStore) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from threading import Event
 from typing import Any
 
@@ -39,6 +40,7 @@ from maskloop.labelstudio.prompts import read_click
 from maskloop.labelstudio.troubles import Troubles
 from maskloop.labelstudio.wire import PredictRequest, SetupRequest, TasksToReviewRequest, WebhookEvent, faults
 from maskloop.learning import orders
+from maskloop.learning.calibration import Calibration
 from maskloop.learning.events import ReviewGiven
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.versions import Versions
@@ -168,13 +170,20 @@ class Backend:
         return given.model_dump(mode="json")
 
     def tasks_to_review(self, query: Mapping[str, str]) -> Json:
-        """``GET /reviews/tasks``: ``{"tasks": [...]}``, those that need a human, the least certain first.
+        """``GET /reviews/tasks``: ``{"tasks": [...]}``, those that need a human, the least certain first, by what the
+        scores of their predictions are worth now.
 
         query: ``project``, and if wanted ``limit`` and ``threshold``, a score from which tasks need none.
         Raises BadRequest or FeedbackUnavailable.
         """
         asked = TasksToReviewRequest.read(dict(query))
-        found = self._feedback.tasks_to_review(asked.project, limit=asked.limit, threshold=asked.threshold)
+
+        @cache
+        def worth(version: str) -> Calibration | None:
+            chances = self._versions.chances(version, asked.project)
+            return chances.automatic if chances else None
+
+        found = self._feedback.tasks_to_review(asked.project, limit=asked.limit, threshold=asked.threshold, worth=worth)
         return {"tasks": [asdict(one) for one in found]}
 
     def batches(self) -> Json:

@@ -73,6 +73,12 @@ def label(region: Region) -> str | None:
     return str(names[0]) if isinstance(names, Sequence) and names and not isinstance(names, str) else None
 
 
+def predicted_score(region: Region) -> float | None:
+    """What the model thought of a predicted region, before that became a chance."""
+    score = region.get(PREDICTED_IOU, region.get("score"))
+    return float(score) if isinstance(score, int | float) else None
+
+
 def image_of(region: Region, data: Mapping[str, Any], controls: Mapping[str, Any]) -> str:
     """The reference, in the task's data, of the image or page that a region lies on. Raises UnusableRegion."""
     inputs: Sequence[Mapping[str, Any]] = controls.get(region.get("from_name", ""), {}).get("inputs") or ()

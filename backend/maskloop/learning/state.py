@@ -23,7 +23,7 @@ from maskloop.learning.events import (
     TaskGone,
     TaskHeard,
 )
-from maskloop.learning.regions import shapes
+from maskloop.learning.regions import predicted_score, shapes
 from maskloop.learning.tables import (
     Annotation,
     AuditLine,
@@ -189,6 +189,7 @@ def _prediction(session: Session, event: Event, change: PredictionMade, touched:
             label_studio_id=change.id,
             model_version=change.model_version,
             score=change.score,
+            scores=[score for region in change.result if (score := predicted_score(region)) is not None],
             prompts=change.prompts,
             result=change.result,
             made_at=event.received_at,

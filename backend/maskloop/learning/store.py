@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Subquery, func, insert, select
+from sqlalchemy import Engine, Row, Subquery, func, insert, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from maskloop.errors import BadRequest
 from maskloop.learning import database, events, state
+from maskloop.learning.calibration import Calibration
 from maskloop.learning.database import reading, writing
 from maskloop.learning.events import ReviewGiven
 from maskloop.learning.spool import FeedbackUnavailable, Source, Spool, Waiting
@@ -240,12 +241,20 @@ class FeedbackStore:
             return last, frozenset(project for details in lines for project in details.get("projects", ()))
 
     def tasks_to_review(
-        self, project_id: int, *, limit: int = 100, threshold: float | None = None
+        self,
+        project_id: int,
+        *,
+        limit: int = 100,
+        threshold: float | None = None,
+        worth: Callable[[str], Calibration | None] = lambda _: None,
     ) -> list[TaskToReview]:
         """Tasks that need a human, the least certain first.
 
         Those that nobody annotated and whose score is below ``threshold``, if there is one, and those that a reviewer
-        sent back. One that the model hasn't answered comes before all others. Raises FeedbackUnavailable.
+        sent back. One that the model hasn't answered comes before all others.
+
+        worth: of a version, what its scores are worth now, whatever that was when people saw them; None leaves them as
+        they were. Raises FeedbackUnavailable.
         """
         newest = (
             select(Prediction.task_id, func.max(Prediction.id).label("id"))
@@ -257,23 +266,34 @@ class FeedbackStore:
         ranked = ranked_reviews()
         annotated = select(Annotation.id).where(Annotation.task_id == Task.id, ~Annotation.deleted).exists()
         untouched = ranked.c.decision.is_(None) & ~annotated
-        if threshold is not None:
-            untouched &= Prediction.score.is_(None) | (Prediction.score < threshold)
         query = (
-            select(Task.id, Prediction.score, Prediction.model_version, ranked.c.decision)
+            select(Task.id, Prediction.score, Prediction.scores, Prediction.model_version, ranked.c.decision)
             .outerjoin(newest, newest.c.task_id == Task.id)
             .outerjoin(Prediction, Prediction.id == newest.c.id)
             .outerjoin(ranked, (ranked.c.task_id == Task.id) & (ranked.c.rank == 1))
             .where(Task.project_id == project_id, ~Task.deleted)
             .where(untouched | ranked.c.decision.in_((Decision.REJECTED, Decision.FLAGGED)))
-            .order_by(Prediction.score.is_not(None), Prediction.score, Task.id)
-            .limit(limit)
         )
         with self.session() as session:
-            return [
-                TaskToReview(task, project_id, score, version, decision and Decision(decision))
-                for task, score, version, decision in session.execute(query)
-            ]
+            rows = session.execute(query).all()
+        found = [
+            TaskToReview(
+                row.id, project_id, _score_now(row, worth), row.model_version, row.decision and Decision(row.decision)
+            )
+            for row in rows
+        ]
+        uncertain = [
+            one
+            for one in found
+            if one.decision is not None or threshold is None or one.score is None or one.score < threshold
+        ]
+        return sorted(uncertain, key=lambda one: (one.score is not None, one.score or 0.0, one.task_id))[:limit]
+
+
+def _score_now(prediction: Row[Any], worth: Callable[[str], Calibration | None]) -> float | None:
+    """The mean of what its regions' scores are worth; as it was if there are none, or nobody knows."""
+    calibration = worth(prediction.model_version) if prediction.scores else None
+    return prediction.score if calibration is None else round(float(calibration(prediction.scores).mean()), 4)
 
 
 def ranked_reviews() -> Subquery:

@@ -158,6 +158,9 @@ class Prediction(Base):
     label_studio_id: Mapped[int | None] = mapped_column(index=True)
     model_version: Mapped[str] = mapped_column(String(256))
     score: Mapped[float | None]
+    """As people saw it."""
+    scores: Mapped[Any]
+    """Of the regions, as the model gave them."""
     prompts: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     result: Mapped[Any]
     made_at: Mapped[datetime]

@@ -65,9 +65,8 @@ class Judged:
     @property
     def score(self) -> float | None:
         """What the model thought of the predicted region, before that became a chance."""
-        before = self.before or {}
-        score = before.get(regions.PREDICTED_IOU, before.get("score"))
-        return float(score) if isinstance(score, int | float) else self.seen.score if self.seen else None
+        score = regions.predicted_score(self.before or {})
+        return self.seen.score if score is None and self.seen is not None else score
 
     @property
     def predicted_label(self) -> str | None:

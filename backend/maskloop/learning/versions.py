@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from maskloop.learning.calibration import Chances
 from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.settings import Settings
 from maskloop.weights import official, verified_path
@@ -35,6 +36,11 @@ class Versions:
     def answering(self) -> Answering:
         """All that are in service."""
         return {project: version_of(name) for project, name in self._registry.answering().items()}
+
+    def chances(self, version: str, project: int | None) -> Chances | None:
+        """What the scores of predictions that carry a version are worth in a project; None if it isn't one of these."""
+        name = name_of(version)
+        return self._registry.chances(name, project) if self._registry.has(name) else None
 
     def made(self) -> set[str]:
         """What predictions of any version carry."""

@@ -1,6 +1,7 @@
-"""Have annotations judged anew: a mask that was kept and only given its label counted as edited.
+"""What the model thought of each region, beside what people saw of it; and annotations judged anew, as a mask that was
+kept and only given its label counted as edited.
 
-In the background, a task at a time: it takes the code's rules, and on many tasks a while.
+The latter in the background, a task at a time: it takes the code's rules, and on many tasks a while.
 """
 
 from __future__ import annotations
@@ -12,13 +13,31 @@ import sqlalchemy as sa
 from alembic import op
 
 from maskloop.learning.events import JUDGE_ANEW, canonical, sha256
+from maskloop.learning.regions import predicted_score
 
 revision = "0004"
 down_revision = "0003"
 FIELDS = "identity", "source", "action", "payload", "reason"
+PREDICTIONS = 100
+"""In memory: some are large."""
 
 
 def upgrade() -> None:
+    keep_scores()
+    judge_anew()
+
+
+def keep_scores() -> None:
+    op.add_column("predictions", sa.Column("scores", sa.JSON, nullable=False, server_default="[]"))
+    predictions = sa.table("predictions", sa.column("id"), sa.column("result", sa.JSON), sa.column("scores", sa.JSON))
+    connection = op.get_bind()
+    query = sa.select(predictions.c.id, predictions.c.result)
+    for number, result in connection.execute(query, execution_options={"yield_per": PREDICTIONS}):
+        scores = [score for region in result if (score := predicted_score(region)) is not None]
+        connection.execute(predictions.update().where(predictions.c.id == number).values(scores=scores))
+
+
+def judge_anew() -> None:
     annotations = sa.table("annotations", sa.column("task_id"))
     events = sa.table("events", sa.column("received_at", sa.DateTime(timezone=True)), *map(sa.column, FIELDS))
     tasks = sa.select(annotations.c.task_id).where(annotations.c.task_id.is_not(None)).distinct()
