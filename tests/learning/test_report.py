@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy import Engine
 
 from maskloop.errors import ImageUnavailable
+from maskloop.learning.registry import OFFICIAL, ModelVersion, TrainingData
 from maskloop.learning.report import NO_LABEL, Report, gather
 from maskloop.learning.report_page import compare, render
 from maskloop.learning.store import FeedbackStore, MadePrediction
-from maskloop.learning.versions import registry_of
+from maskloop.learning.versions import registry_of, version_of
+from maskloop.sam.network import MobileSam
 from maskloop.settings import Settings
 
 Json = dict[str, Any]
@@ -64,6 +66,23 @@ def test_verdicts_by_version(report: Report) -> None:
     (v1,) = (one for one in report.versions if one.version == "v1")
     assert v1.acceptance == pytest.approx(2 / 4)
     assert v1.kept == pytest.approx((1 + 1 / 3 + 1 + 1) / 4)
+
+
+def test_only_a_projects_own_versions_have_seen_its_masks(sqlite_store: FeedbackStore, tmp_path: Path) -> None:
+    registry, model = registry_of(Settings(data_dir=tmp_path)), MobileSam()
+    for name, source in {"own": "project 7", "others": "project 8", "coco": "instances.json"}.items():
+        data = TrainingData(source=source, fingerprint="x", photos=2, objects=5)
+        registry.add(ModelVersion(name=name, data=data), model)
+    sqlite_store.record_predictions([MadePrediction(1, 7, version_of(OFFICIAL), 0.9, [box("a", 10, "Dog")])])
+    found = {"id": 1, "task": 1, "project": 7, "result": [box("a", 10, "Dog")]}
+    event = {"annotation": found, "task": {"id": 1, "project": 7, "data": {}}, "project": PROJECT}
+    sqlite_store.record_event({"action": "ANNOTATION_CREATED", **event})
+    sqlite_store.process_pending()
+    for served, learned in {"own": 5, "coco": 0}.items():
+        registry.promote(served)
+        report = gather(sqlite_store, registry, 7)
+        assert report.learned == learned
+        assert [one.version for one in report.versions] == list(dict.fromkeys([OFFICIAL, "own", served]))
 
 
 def test_masks_are_counted_where_people_judge_masks(sqlite_store: FeedbackStore, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from maskloop.dispatch.queues import QueueName
 from maskloop.learning.approved import count_labels, count_reviewed
 from maskloop.learning.classes import FEWEST, MOST
 from maskloop.learning.classifiers import Classifiers, of_project
-from maskloop.learning.registry import Registry
+from maskloop.learning.registry import ModelVersion, Registry, TrainingData
 from maskloop.learning.store import FeedbackStore
 
 KIND = "train"
@@ -32,16 +32,17 @@ def source(project: int) -> str:
     return f"project {project}"
 
 
+def learned_from(version: ModelVersion, project: int) -> TrainingData | None:
+    """What a version learned from a project's reviews, if that is what it learned from."""
+    return version.data if version.data and version.data.source == source(project) else None
+
+
 def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -> bool:
     """Whether at least ``every`` masks of a project were reviewed since a version last learned from it.
 
     Raises FeedbackUnavailable.
     """
-    moments = [
-        one.data.read_until or one.made_at
-        for one in registry.versions()
-        if one.data and one.data.source == source(project)
-    ]
+    moments = [data.read_until or one.made_at for one in registry.versions() if (data := learned_from(one, project))]
     last = max((moment for moment in moments if moment is not None), default=None)
     return sum(count_reviewed(store, project, last).values()) >= every
 

@@ -15,11 +15,13 @@ from maskloop.learning.acceptance import JudgedMask, judged_masks
 from maskloop.learning.approved import count_reviewed
 from maskloop.learning.calibration import calibration_error, fit
 from maskloop.learning.dataset import is_held_out
+from maskloop.learning.orders import learned_from
 from maskloop.learning.regions import Region, UnusableRegion, image_of, shapes
 from maskloop.learning.registry import Judgement, Registry
 from maskloop.learning.reviews import name_of
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.tables import Annotation, Prediction, Project, RegionVerdict, Task, Verdict
+from maskloop.learning.versions import name_of as name_of_version
 
 NO_LABEL = "(none)"
 WORST = 12
@@ -93,7 +95,7 @@ class Report:
     reliability: Reliability
     worst: tuple[WorstCase, ...]
     learnable: int
-    """Masks that a version may learn from: reviewed, and not held out."""
+    """Masks that a version may learn from: reviewed, and not held out. ``learned``: the one in service, of these."""
     learned: int
 
 
@@ -113,19 +115,20 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
         worst = _worst(session, rows, project)
         title = project.title if project else ""
     confusion = Counter(_labels(row) for row in rows)
-    served = registry.get(registry.in_service(project_id)).data
+    served = registry.in_service(project_id)
+    learned = learned_from(registry.get(served), project_id)
     reviewed = count_reviewed(store, project_id)
     return Report(
         project=f"{title} (project {project_id})".strip(),
         verdicts=Counter(row.verdict for row in rows),
-        versions=_versions(masks, registry),
+        versions=_versions(masks, registry, project_id, served),
         days=days,
         classes=_classes(confusion),
         confusion=confusion,
         reliability=_reliability(masks),
         worst=worst,
         learnable=sum(count for task, count in reviewed.items() if not is_held_out(name_of(task))),
-        learned=served.objects if served else 0,
+        learned=learned.objects if learned else 0,
     )
 
 
@@ -135,12 +138,14 @@ def _labels(row: RegionVerdict) -> tuple[str, str]:
     return (row.label if unknown else row.predicted_label) or NO_LABEL, row.label or NO_LABEL
 
 
-def _versions(masks: Sequence[JudgedMask], registry: Registry) -> tuple[Quality, ...]:
+def _versions(masks: Sequence[JudgedMask], registry: Registry, project_id: int, served: str) -> tuple[Quality, ...]:
+    """Those whose masks were judged here, those that learned from it, and the one in service."""
     by_version: dict[str, list[JudgedMask]] = defaultdict(list)
     for mask in masks:
-        by_version[mask.version].append(mask)
+        by_version[name_of_version(mask.version)].append(mask)
     for version in registry.versions():
-        by_version.setdefault(version.name, [])
+        if learned_from(version, project_id) or version.name == served:
+            by_version.setdefault(version.name, [])
     return tuple(
         Quality(
             version,
@@ -224,7 +229,7 @@ def _worst(session: Session, rows: Sequence[RegionVerdict], project: Project | N
             image = image_of(after, task.data, project.controls)
         except UnusableRegion:
             continue  # its control was renamed since
-        found.append(WorstCase(task.id, row.iou or 0.0, row.model_version or "", image, before, after))
+        found.append(WorstCase(task.id, row.iou or 0.0, name_of_version(row.model_version or ""), image, before, after))
     return tuple(found)
 
 
