@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Engine
 
 from maskloop.errors import ImageUnavailable
+from maskloop.learning.acceptance import JudgedMask
 from maskloop.learning.registry import OFFICIAL, ModelVersion, TrainingData
-from maskloop.learning.report import NO_LABEL, Report, gather
+from maskloop.learning.report import NO_LABEL, Report, _reliability, gather
 from maskloop.learning.report_page import compare, render
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.versions import registry_of, version_of
@@ -97,6 +98,26 @@ def test_masks_are_counted_where_people_judge_masks(sqlite_store: FeedbackStore,
     (v1,) = (one for one in report.versions if one.version == "v1")
     assert report.verdicts == {"accepted": 7, "edited": 1}
     assert (v1.masks, v1.acceptance, [(day.acceptance, day.prompts) for day in report.days]) == (1, 0, [(0, 1)])
+
+
+def test_what_scores_are_worth_is_told_by_kind() -> None:
+    """And no error of few masks: chances that are right would show one too."""
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+
+    def masks(tasks: int, prompted: bool, accepted: int) -> list[JudgedMask]:
+        """Ten of each task."""
+        return [
+            JudgedMask(0.9, number % 10 < accepted, prompted, 1, 1, "v", 7, number // 10, at)
+            for number in range(10 * tasks)
+        ]
+
+    clicked, automatic = _reliability([*masks(20, False, 2), *masks(40, True, 9)])
+    assert (clicked.prompted, automatic.prompted) == (True, False)
+    assert (clicked.error, automatic.error) == (pytest.approx(0), pytest.approx(0.7))
+    assert automatic.calibrated == pytest.approx(0, abs=0.02)
+    assert [count for *_, count in automatic.bins] == [20] * 10
+    (few,) = _reliability(masks(9, True, 9))
+    assert (few.error, [count for *_, count in few.bins]) == (None, [23, 23, 22, 22])
 
 
 def test_labels_are_counted_where_they_were_and_where_they_went(report: Report) -> None:

@@ -25,7 +25,9 @@ from maskloop.learning.versions import name_of as name_of_version
 
 NO_LABEL = "(none)"
 WORST = 12
-BINS = 10
+BINS, FEWEST_IN_BIN = 10, 20
+ENOUGH = 50
+"""Masks below which a calibration error says more of chance than of the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,16 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Bins of predicted score: mean score, share accepted, masks; and the calibration error, before and after."""
+    """What one kind of a version's scores is worth: of masks that were clicked or boxed, or of automatic ones.
 
+    bins: of predicted score: mean score, share accepted, masks. error: of calibration, on the masks of half of the
+    tasks; calibrated: on the same, by a map fitted to the other half; None of fewer than ``ENOUGH`` in either.
+    """
+
+    prompted: bool
     bins: tuple[tuple[float, float, int], ...]
-    error: float
-    calibrated: float
+    error: float | None = None
+    calibrated: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,10 @@ class Report:
     classes: tuple[ClassFigures, ...]
     confusion: Mapping[tuple[str, str], int]
     """(predicted label, final label) to regions; ``NO_LABEL`` of a mask that was added or rejected, or has none."""
-    reliability: Reliability
+    served: str
+    """The version in service."""
+    reliability: tuple[Reliability, ...]
+    """Its own."""
     worst: tuple[WorstCase, ...]
     learnable: int
     """Masks that a version may learn from: reviewed, and not held out. ``learned``: the one in service, of these."""
@@ -125,7 +135,8 @@ def gather(store: FeedbackStore, registry: Registry, project_id: int) -> Report:
         days=days,
         classes=_classes(confusion),
         confusion=confusion,
-        reliability=_reliability(masks),
+        served=served,
+        reliability=_reliability([mask for mask in masks if name_of_version(mask.version) == served]),
         worst=worst,
         learnable=sum(count for task, count in reviewed.items() if not is_held_out(name_of(task))),
         learned=learned.objects if learned else 0,
@@ -197,18 +208,32 @@ def _classes(confusion: Mapping[tuple[str, str], int]) -> tuple[ClassFigures, ..
     return tuple(found)
 
 
-def _reliability(judged: Sequence[JudgedMask]) -> Reliability:
-    scores = np.array([one.score for one in judged], np.float64)
-    accepted = np.array([one.accepted for one in judged], np.float64)
-    parts = [part for part in np.array_split(np.argsort(scores, kind="stable"), BINS) if len(part)]
+def _reliability(masks: Sequence[JudgedMask]) -> tuple[Reliability, ...]:
+    by_kind: dict[bool, list[JudgedMask]] = defaultdict(list)
+    for mask in masks:
+        by_kind[mask.prompted].append(mask)
+    return tuple(_of_kind(kind, by_kind[kind]) for kind in sorted(by_kind, reverse=True))
+
+
+def _of_kind(prompted: bool, masks: Sequence[JudgedMask]) -> Reliability:
+    scores = np.array([mask.score for mask in masks], np.float64)
+    accepted = np.array([mask.accepted for mask in masks], np.float64)
+    tasks = np.array([mask.task_id for mask in masks])
+    parts = np.array_split(np.argsort(scores, kind="stable"), _bins(len(masks)))
     bins = tuple((float(scores[part].mean()), float(accepted[part].mean()), len(part)) for part in parts)
-    half = np.arange(len(scores)) % 2 == 0
+    half = np.isin(tasks, np.random.default_rng(0).permutation(np.unique(tasks))[::2])
+    if min(np.count_nonzero(half), np.count_nonzero(~half)) < ENOUGH:
+        return Reliability(prompted, bins)
     calibration = fit(scores[half], accepted[half])
-    return Reliability(
-        bins,
-        calibration_error(scores[~half], accepted[~half]),
-        calibration_error(calibration(scores[~half]), accepted[~half]),
+    error, calibrated = (
+        calibration_error(chances, accepted[~half], _bins(np.count_nonzero(~half)))
+        for chances in (scores[~half], calibration(scores[~half]))
     )
+    return Reliability(prompted, bins, error, calibrated)
+
+
+def _bins(masks: int) -> int:
+    return min(BINS, max(1, masks // FEWEST_IN_BIN))
 
 
 def _worst(session: Session, rows: Sequence[RegionVerdict], project: Project | None) -> tuple[WorstCase, ...]:

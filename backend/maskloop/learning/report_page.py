@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 from maskloop.errors import MaskloopError
 from maskloop.learning import regions
-from maskloop.learning.report import NO_LABEL, Report, WorstCase
+from maskloop.learning.report import NO_LABEL, Reliability, Report, WorstCase
 from maskloop.learning.tables import Verdict
 from maskloop.sam.values import Image
 
@@ -25,7 +25,8 @@ body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse}
 td,th{padding:.25rem .8rem .25rem 0;text-align:left;vertical-align:top}th{font-weight:600;border-bottom:1px solid #ccc}
 td.n{text-align:right;font-variant-numeric:tabular-nums}.row{display:flex;flex-wrap:wrap;gap:1.5rem}
-figure{margin:0}figcaption{font-size:.85rem;color:#555}svg text{font:11px system-ui,sans-serif;fill:#555}
+figure{margin:0;max-width:420px}figcaption{font-size:.85rem;color:#555}
+svg text{font:11px system-ui,sans-serif;fill:#555}
 img{display:block;max-width:100%;border-radius:4px}.note{color:#555}
 .before{color:rgb(230,80,60)}.after{color:rgb(40,150,90)}
 """
@@ -99,9 +100,12 @@ def _over_time(report: Report) -> str:
 
 
 def _reliability(report: Report) -> str:
-    found = report.reliability
-    if not found.bins:
-        return '<p class="note">No prediction was judged yet.</p>'
+    if not report.reliability:
+        return f'<p class="note">No mask of {escape(report.served)}, which is in service, was judged yet.</p>'
+    return f'<div class="row">{"".join(_of_kind(found, report.served) for found in report.reliability)}</div>'
+
+
+def _of_kind(found: Reliability, version: str) -> str:
     size = HEIGHT - MARGIN
     dots = "".join(
         f'<circle cx="{MARGIN + score * size:.1f}" cy="{size - share * size + 8:.1f}" r="{2 + min(8, count**0.5):.1f}" '
@@ -110,11 +114,14 @@ def _reliability(report: Report) -> str:
     )
     diagonal = f'<line x1="{MARGIN}" y1="{size + 8}" x2="{MARGIN + size}" y2="8" stroke="#bbb" stroke-dasharray="4"/>'
     labels = f'<text x="{MARGIN}" y="{HEIGHT - 6}">predicted score 0 to 1; upwards: share accepted</text>'
-    caption = (
-        f"Expected calibration error on half of the masks: {found.error:.3f} as predicted, {found.calibrated:.3f} "
+    masks = f"{sum(count for *_, count in found.bins)} {'clicked or boxed' if found.prompted else 'automatic'} masks"
+    error = (
+        "too few for a calibration error."
+        if found.error is None or found.calibrated is None
+        else f"expected calibration error on half of the tasks {found.error:.3f} as predicted, {found.calibrated:.3f} "
         "calibrated on the other half."
     )
-    return _figure(f"{diagonal}{dots}{labels}", caption)
+    return _figure(f"{diagonal}{dots}{labels}", f"{masks} of {version}: {error}")
 
 
 def _line(title: str, names: Sequence[str], values: Sequence[float | None], top: float | None) -> str:
