@@ -16,7 +16,8 @@ from maskloop.errors import BadRequest
 from maskloop.learning import challenge
 from maskloop.learning.calibration import UNKNOWN, Calibration, Chances
 from maskloop.learning.challenge import FEWEST, Side, compare, side, verdict
-from maskloop.learning.registry import OFFICIAL, Challenge, Judgement, ModelVersion, Registry, UnknownVersion
+from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry, UnknownVersion
+from maskloop.learning.service import Challenge
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.tables import AuditLine
 from maskloop.learning.versions import Versions, version_of

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from maskloop.errors import BadRequest, WeightsError
-from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Promotion, Registry, UnknownVersion
+from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry, UnknownVersion
+from maskloop.learning.service import Promotion
 from maskloop.learning.versions import registry_of
 from maskloop.sam.network import MobileSam, load_model, weights_hash
 from maskloop.settings import Settings

@@ -16,7 +16,7 @@ from maskloop.cli.options import load, load_to_write
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import connect_showing
 from maskloop.learning.challenge import compare, side, verdict
-from maskloop.learning.registry import Challenge
+from maskloop.learning.service import Challenge
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import in_words, name_of, registry_of, version_of
 from maskloop.settings import Settings

@@ -6,7 +6,6 @@ models/classes/NAME.json    when they were learned last, or that was tried: see 
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from maskloop.errors import BadRequest
 from maskloop.files import replacing
 from maskloop.learning.classes import Classes
-from maskloop.learning.registry import NAME, read, write
+from maskloop.learning.records import read, valid, write
 from maskloop.settings import Settings
 
 
@@ -93,6 +92,6 @@ class Classifiers:
 
     def path(self, name: str) -> Path:
         """Where the classifier of a name is kept. Raises BadRequest if none can be called so."""
-        if re.fullmatch(NAME, name) is None:
+        if not valid(name):
             raise BadRequest(f"Classes can't be called {name!r}.", "Letters, digits, dots, dashes; at most 64.")
         return self._directory / f"{name}.npz"

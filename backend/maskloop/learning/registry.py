@@ -15,28 +15,27 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from maskloop.errors import BadRequest, WeightsError
 from maskloop.files import locked, replacing
 from maskloop.learning.calibration import Chances
+from maskloop.learning.records import NAME, read, valid, write
+from maskloop.learning.service import Challenge, Promotion, Service
 
 if TYPE_CHECKING:
     from maskloop.sam.network import MobileSam
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 OFFICIAL = "official"
 """The version that is always there: MobileSAM's own weights."""
 EPOCH = datetime.min.replace(tzinfo=UTC)
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class UnknownVersion(BadRequest):
@@ -85,40 +84,6 @@ class Judgement(BaseModel):
     against: str
     metrics: dict[str, float] = {}
     judged_on: str = ""
-
-
-class Promotion(BaseModel):
-    """That a version was put into service. project: where; None: everywhere."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    project: int | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name_alone(cls, value: Any) -> Any:
-        """As service.json had it when every promotion was for all projects."""
-        return {"name": value} if isinstance(value, str) else value
-
-    def reaches(self, project: int | None) -> bool:
-        """Whether a project is answered by this, as far as nothing came after it; None: those that aren't named."""
-        return self.project is None or self.project == project
-
-
-class Challenge(BaseModel):
-    """A version that, where another is in service, answers the clicks of a share of the tasks, always the same ones."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    against: str
-    share: float = Field(gt=0, lt=1)
-    started_at: datetime = EPOCH
-
-    def takes(self, task_id: int) -> bool:
-        digest = hashlib.sha256(f"{self.name} {task_id}".encode()).digest()
-        return int.from_bytes(digest[:8]) < self.share * 2**64
 
 
 class Registry:
@@ -239,12 +204,12 @@ class Registry:
 
     def in_service(self, project: int | None = None) -> str:
         """The version that answers now in a project; None: where a project has none of its own."""
-        return in_service(self._promotions(), project)
+        return self._service().in_service(project)
 
     def answering(self) -> dict[int | None, str]:
         """All versions that answer now: for None, everywhere but in the projects that are named. The last promoted
         first."""
-        return answering(self._promotions())
+        return self._service().answering()
 
     def challenge(self) -> Challenge | None:
         """The version that answers some tasks' clicks beside the one in service."""
@@ -279,92 +244,40 @@ class Registry:
         """
         self.weights(name)
         with locked(self._lock):
-            promotions, promotion = self._promotions(), Promotion(name=name, project=project)
-            if instead_of not in (None, in_service(promotions, project)):
+            service = self._service()
+            if instead_of not in (None, service.in_service(project)):
                 return False
-            if promotion != promotions[last(promotions, project)]:
-                self._put_into_service([*promotions, promotion])
+            self._put_into_service(service.promoted(Promotion(name=name, project=project)))
         return True
 
     def rollback(self, project: int | None = None) -> Promotion:
         """Take back the last promotion, or the last of a project's own; gives it. Raises BadRequest if there is none,
         or if what answers in the project was put into service everywhere."""
         with locked(self._lock):
-            promotions = self._promotions()
-            index = last(promotions, project)
-            taken, left = promotions[index], promotions[:index] + promotions[index + 1 :]
-            if project is not None and taken.project is None:
-                raise BadRequest(
-                    f"Project {project} has no version of its own: {taken.name} answers everywhere.",
-                    "Roll back without a project, or promote another version for it.",
-                )
-            if not left:
-                raise BadRequest(f"No version was in service before {taken.name}.")
-            for name in set(answering(left).values()) - set(answering(promotions).values()):
+            service = self._service()
+            taken, left = service.rolled_back(project)
+            for name in set(left.answering().values()) - set(service.answering().values()):
                 self.weights(name)
             self._put_into_service(left)
         return taken
 
-    def _promotions(self) -> list[Promotion]:
-        """The last one last; the first is for all projects."""
+    def _service(self) -> Service:
         try:
-            return read(self._directory / "service.json", PROMOTIONS)
+            return read(self._directory / "service.json", SERVICE)
         except FileNotFoundError:
-            return [Promotion(name=OFFICIAL)]
+            return Service((Promotion(name=OFFICIAL),))
 
-    def _put_into_service(self, promotions: list[Promotion]) -> None:
-        write(self._directory / "service.json", PROMOTIONS.dump_json(promotions).decode())
+    def _put_into_service(self, service: Service) -> None:
+        write(self._directory / "service.json", service.model_dump_json())
         challenge = self.challenge()
-        if challenge is not None and challenge.against not in self.answering().values():
+        if challenge is not None and challenge.against not in service.answering().values():
             (self._directory / "challenge.json").unlink()
 
 
 VERSION, JUDGEMENT, CHANCES = TypeAdapter(ModelVersion), TypeAdapter(Judgement), TypeAdapter(Chances)
-CHALLENGE, PROMOTIONS = TypeAdapter(Challenge), TypeAdapter(list[Promotion])
-
-
-def last(promotions: Sequence[Promotion], project: int | None) -> int:
-    """The number of the last promotion that reaches a project; None: of the last one."""
-    return max(number for number, one in enumerate(promotions) if project is None or one.reaches(project))
-
-
-def in_service(promotions: Sequence[Promotion], project: int | None) -> str:
-    return next(one.name for one in reversed(promotions) if one.reaches(project))
-
-
-def answering(promotions: Sequence[Promotion]) -> dict[int | None, str]:
-    """By project, None for those that aren't named, the version that answers; the last promoted first."""
-    found: dict[int | None, str] = {}
-    for one in reversed(promotions):
-        found.setdefault(one.project, one.name)
-        if one.project is None:
-            break
-    return found
-
-
-def valid(name: str) -> bool:
-    return re.fullmatch(NAME, name) is not None
+CHALLENGE, SERVICE = TypeAdapter(Challenge), TypeAdapter(Service)
 
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read(path: Path, of: TypeAdapter[T]) -> T:
-    """Raises WeightsError if the file is damaged or can't be read, FileNotFoundError if there is none."""
-    try:
-        return of.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise WeightsError(
-            f"{path} can't be read: {error.strerror}.", "Check the data directory (MASKLOOP_DATA_DIR)."
-        ) from error
-    except ValidationError as error:
-        raise WeightsError(f"{path} is damaged: {error}", "Restore it from a backup, or remove it.") from error
-
-
-def write(path: Path, text: str) -> None:
-    with replacing(path) as file:
-        file.write(text.encode())
