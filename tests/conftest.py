@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 import numpy as np
@@ -39,22 +39,33 @@ hypothesis_settings.register_profile("maskloop", deadline=None)  # a busy machin
 hypothesis_settings.load_profile("maskloop")
 
 
+REQUIRE_ALL = os.environ.get("MASKLOOP_TEST_REQUIRE_ALL") == "1"
+"""As in CI: what is skipped because something isn't installed fails. The mark `skipif` is for what doesn't apply."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRE_ALL and report.skipped and not item.get_closest_marker("skipif"):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if REQUIRE_ALL and report.skipped:
+        report.outcome = "failed"
+    return report
+
+
 @pytest.fixture(scope="session")
-def missing() -> Callable[[str], NoReturn]:
-    """What a fixture calls when something isn't installed: the test is skipped with that reason.
-
-    With MASKLOOP_TEST_REQUIRE_ALL=1, as in CI, it fails.
-    """
-    return pytest.fail if os.environ.get("MASKLOOP_TEST_REQUIRE_ALL") == "1" else pytest.skip
-
-
-@pytest.fixture(scope="session")
-def official_weights(missing: Callable[[str], NoReturn]) -> Path:
+def official_weights() -> Path:
     """The verified official weights; the test wants the mark `weights`."""
     try:
         return verified_path(Settings().weights_dir)
     except WeightsError as error:
-        missing(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

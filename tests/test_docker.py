@@ -35,8 +35,9 @@ def environment_names() -> set[str]:
     return names
 
 
-@pytest.mark.skipif(not HADOLINT.exists(), reason="hadolint is installed on Linux x86_64 only")
 def test_hadolint_finds_no_fault() -> None:
+    if not HADOLINT.exists():
+        pytest.skip("hadolint is installed on Linux x86_64 only")
     lint = subprocess.run([HADOLINT, DOCKER / "Dockerfile"], capture_output=True)
     assert (lint.returncode, lint.stdout) == (0, b"")
 
