@@ -75,10 +75,11 @@ def photo() -> Callable[[str], Image]:
 
 
 def wait_until(holds: Callable[[], object], timeout: float = 20.0) -> None:
-    end = time.monotonic() + timeout
+    end, pause = time.monotonic() + timeout, 0.01
     while not holds():
         assert time.monotonic() < end, "It didn't come true in time."
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.1, 0.2)  # what takes long may want the core
 
 
 @pytest.fixture(scope="session")
@@ -228,10 +229,11 @@ class Serving:
         self.process = process
         self.log = log
         self.url = url
+        self.client = httpx.Client(base_url=url, timeout=100)
 
     def health(self) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = httpx.get(f"{self.url}/health", timeout=5).json()
+            answer: dict[str, Any] = self.client.get("/health", timeout=5).json()
         except httpx.TransportError:
             return {}
         return answer
@@ -239,11 +241,8 @@ class Serving:
     def is_ready(self) -> bool:
         """Once every queue that is to have workers has one that holds the model."""
         assert self.process.poll() is None, self.log.read_text()
-        workers = self.health().get("workers", {})
-        return bool(workers) and not any(queue["starting"] for queue in workers.values()) and self.has_workers()
-
-    def has_workers(self) -> bool:
-        return any(queue["ready"] for queue in self.health().get("workers", {}).values())
+        queues = self.health().get("workers", {}).values()
+        return any(queue["ready"] for queue in queues) and not any(queue["starting"] for queue in queues)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from label_studio_sdk.converter.brush import decode_rle
@@ -26,12 +25,11 @@ def test_nobody_gets_the_others_mask(
     """Both images hold an object where both click, but not the same one: one is left of it, the other right."""
     serving = maskloop_serve(interactive_workers=str(workers), batch_workers="0")
     photos = {"Ann": square(left=60, top=60, side=80), "Bob": square(left=110, top=60, side=80)}
-    client = httpx.Client(base_url=serving.url, timeout=100)
 
     def click(person: str, number: int) -> tuple[str, float]:
         """Whose object the mask covers, and how much of it."""
         task = 1 if person == "Ann" else 2
-        answer = client.post("/predict", json=body(photos[person], task, number))
+        answer = serving.client.post("/predict", json=body(photos[person], task, number))
         assert answer.status_code == 200, answer.text
         (region,) = answer.json()["results"][0]["result"]
         mask = decode_rle(region["value"]["rle"]).reshape(200, 300, 4)[:, :, 3] > 0

@@ -41,13 +41,14 @@ class Sender:
     def __init__(self, url: str) -> None:
         self.url = url
         self.sent = 0
+        self._client = httpx.Client(timeout=60)
         self._lock = threading.Lock()
 
     def __call__(self, number: int) -> None:
         pause = threading.Event()
         while True:
             with suppress(httpx.TransportError):
-                if httpx.post(f"{self.url}/webhook", content=event(number), timeout=60).status_code == 201:
+                if self._client.post(f"{self.url}/webhook", content=event(number)).status_code == 201:
                     break
             pause.wait(0.05)
         with self._lock:

@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 from label_studio_sdk.converter.brush import decode_rle
@@ -99,7 +98,7 @@ def test_a_server_alone_leaves_the_work_to_workers_elsewhere(
     )
     until(lambda: serving.health().get("redis") == "UP")
     assert serving.health()["status"] == "DOWN"
-    answer = httpx.post(f"{serving.url}/predict", json=body("data:image/png;base64,", 50, 50), timeout=60)
+    answer = serving.client.post("/predict", json=body("data:image/png;base64,", 50, 50))
     assert answer.status_code == 503
     assert "maskloop worker --queue interactive" in answer.json()["error"]
 
@@ -112,7 +111,7 @@ def test_told_to_stop_in_a_batch_it_ends_and_keeps_what_is_ready(
     tasks = [discs.task(number) for number in (1, 2)]
     batch = {"tasks": tasks, "project": "7.1", "label_config": discs.EVERYTHING, "params": {}}
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(httpx.post, f"{serving.url}/predict", json=batch, timeout=80)
+        asked = pool.submit(serving.client.post, "/predict", json=batch)
         until(lambda: redis.llen("began") == 2)
         serving.process.terminate()
         assert asked.result().status_code == 503
@@ -151,7 +150,7 @@ def test_a_click_gives_a_mask_and_all_of_it_ends_together(
     assert health["status"] == "UP"
     assert health["engine"].startswith("torch-cpu")
     assert health["problems"] == []
-    answer = httpx.post(f"{serving.url}/predict", json=body(square(), 30, 40), timeout=60)
+    answer = serving.client.post("/predict", json=body(square(), 30, 40))
     assert answer.status_code == 200, answer.text
     (prediction,) = answer.json()["results"]
     (region,) = prediction["result"]
@@ -178,7 +177,7 @@ def test_killed_workers_and_a_killed_redis_are_replaced_and_clicks_answered(
         children = psutil.Process(serving.process.pid).children()
         (process,) = (child for child in children if victim in (child.name(), *child.cmdline()))
         os.kill(process.pid, signal.SIGKILL)
-        until(lambda: httpx.post(f"{serving.url}/predict", json=click, timeout=90).status_code == 200, timeout=90)
+        until(lambda: serving.client.post("/predict", json=click).status_code == 200, timeout=90)
 
 
 @pytest.mark.weights

@@ -109,15 +109,16 @@ class Server:
 
     url: str
     data: Path
+    client: httpx.Client = field(default_factory=httpx.Client)
 
     def undelivered(self, project: int) -> int:
         """Predictions that are still to be made or brought to Label Studio."""
-        tally = httpx.get(f"{self.url}/health").json()["batches"]["projects"][str(project)]
+        tally = self.client.get(f"{self.url}/health").json()["batches"]["projects"][str(project)]
         return int(tally["waiting"] + tally["ready"])
 
     def jobs_done(self, kind: str) -> float:
         """By the workers that live."""
-        families = text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text)
+        families = text_string_to_metric_families(self.client.get(f"{self.url}/metrics").text)
         samples = [sample for family in families for sample in family.samples if sample.name == "maskloop_jobs_total"]
         return sum(one.value for one in samples if one.labels["kind"] == kind and one.labels["outcome"] == "ok")
 

@@ -36,14 +36,15 @@ class Child:
         Raises DemoError if the process ends before, or ``timeout`` seconds pass.
         """
         end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                raise DemoError(f"{self.name} ended while it started:\n{self.last_lines()}", f"Its log: {self.log}")
-            with contextlib.suppress(httpx.TransportError):
-                answer = httpx.get(url, timeout=5)
-                if answer.status_code == httpx.codes.OK and ready(answer):
-                    return
-            time.sleep(0.2)
+        with httpx.Client(timeout=5) as client:
+            while time.monotonic() < end:
+                if self.process.poll() is not None:
+                    raise DemoError(f"{self.name} ended while it started:\n{self.last_lines()}", f"Its log: {self.log}")
+                with contextlib.suppress(httpx.TransportError):
+                    answer = client.get(url)
+                    if answer.status_code == httpx.codes.OK and ready(answer):
+                        return
+                time.sleep(0.2)
         raise DemoError(f"{self.name} did not answer within {timeout:.0f} s:\n{self.last_lines()}", f"Log: {self.log}")
 
     def last_lines(self, count: int = 8) -> str:
