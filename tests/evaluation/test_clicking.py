@@ -64,7 +64,17 @@ def test_twenty_clicks_are_the_most_and_refinement_hands_the_logits_on(
     (photo,) = load(*write_dataset())
     (embedding,) = shapes().encode([photo.read()])
     network = Blind()
-    runs = ious_by_click(network, embedding, photo.objects[:1], refine=refine)
+    runs = ious_by_click(network, embedding, photo.objects[:1], refine=refine, target=0.85)
     assert runs == [[0.0] * 20]
     assert [len(prompt.points) for prompt in network.asked] == list(range(1, 21))
     assert [prompt.mask_logits is not None for prompt in network.asked] == [False] + [refine] * 19
+
+
+@pytest.mark.parametrize("fewest", [1, 3])
+def test_clicks_end_at_the_target_but_not_before_the_fewest(
+    write_dataset: Write, shapes: Callable, fewest: int
+) -> None:
+    (photo,) = load(*write_dataset())
+    (embedding,) = shapes().encode([photo.read()])
+    runs = ious_by_click(Blind(), embedding, photo.objects[:1], refine=True, target=0.0, fewest=fewest)
+    assert runs == [[0.0] * fewest]

@@ -55,9 +55,9 @@ class _Session:
     labels: list[int] = field(default_factory=list)
     ious: list[float] = field(default_factory=list)
 
-    def click(self) -> bool:
+    def click(self, target: float, fewest: int) -> bool:
         """Click once more, unless the mask is good enough or there were clicks enough."""
-        done = bool(self.ious) and self.ious[-1] >= max(TARGETS) and len(self.ious) >= max(AFTER)
+        done = len(self.ious) >= fewest and self.ious[-1] >= target
         click = None if done or len(self.points) == MOST_CLICKS else next_click(self.truth, self.predicted)
         if click is not None:
             self.points.append((click.x, click.y))
@@ -69,15 +69,22 @@ class _Session:
 
 
 def ious_by_click(
-    decoder: Decoder, embedding: Embedding, objects: Sequence[GroundTruth], *, refine: bool
+    decoder: Decoder,
+    embedding: Embedding,
+    objects: Sequence[GroundTruth],
+    *,
+    refine: bool,
+    target: float,
+    fewest: int = 1,
 ) -> list[list[float]]:
-    """For each object the IoU after each click, until all targets are reached; at least ``max(AFTER)`` clicks.
+    """For each object the IoU after each click, until it is ``target``; ``fewest`` clicks at least, if there is an
+    error left to click.
 
     refine: each answer's logits go into the object's next prompt.
     """
     sessions = [_Session(truth := target.mask, np.zeros_like(truth)) for target in objects]
     active = sessions
-    while active := [session for session in active if session.click()]:
+    while active := [session for session in active if session.click(target, fewest)]:
         answers = answer(decoder, embedding, [session.prompt() for session in active])
         for session, found in zip(active, answers, strict=True):
             session.predicted = upscale(found.logits[0], found.size)
@@ -100,7 +107,14 @@ class ManyClicks:
 
     def add(self, sample: Sample) -> None:
         for suffix, runs in self._runs.items():
-            runs += ious_by_click(self._decoder, sample.embedding, sample.photo.objects, refine=not suffix)
+            runs += ious_by_click(
+                self._decoder,
+                sample.embedding,
+                sample.photo.objects,
+                refine=not suffix,
+                target=max(TARGETS),
+                fewest=max(AFTER),
+            )
 
     def figures(self) -> dict[str, float]:
         figures = {}

@@ -76,7 +76,8 @@ def measure(decoder: Decoder, photos: Iterable[tuple[Embedding, Sequence[GroundT
             truth = one.mask
             clicks.append(masks.iou(upscale(for_click.logits[0], for_click.size), truth))
             boxes.append(masks.iou(upscale(for_box.logits[0], for_box.size), truth))
-        counts += [clicks_to(NOC_TARGET, ious) for ious in ious_by_click(decoder, embedding, objects, refine=True)]
+        runs = ious_by_click(decoder, embedding, objects, refine=True, target=NOC_TARGET)
+        counts += [clicks_to(NOC_TARGET, ious) for ious in runs]
         of += [number] * len(objects)
     return Figures(np.array(clicks), np.array(boxes), np.array(counts), np.array(of, np.int64))
 
