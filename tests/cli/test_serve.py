@@ -169,7 +169,7 @@ def test_a_click_gives_a_mask_and_all_of_it_ends_together(
 
 
 @pytest.mark.weights
-def test_killed_workers_and_a_killed_redis_are_replaced_and_clicks_answered(
+def test_a_killed_worker_and_redis_are_replaced_and_a_killed_server_leaves_no_process_behind(
     maskloop_serve: Serve, official_weights: Path, square: Callable[..., str], until: Callable[..., None]
 ) -> None:
     serving, click = maskloop_serve(batch_workers="0"), body(square(), 30, 40)
@@ -178,22 +178,17 @@ def test_killed_workers_and_a_killed_redis_are_replaced_and_clicks_answered(
         (process,) = (child for child in children if victim in (child.name(), *child.cmdline()))
         os.kill(process.pid, signal.SIGKILL)
         until(lambda: serving.client.post("/predict", json=click).status_code == 200, timeout=90)
-
-
-@pytest.mark.weights
-def test_a_killed_server_leaves_no_process_behind(
-    maskloop_serve: Serve, official_weights: Path, until: Callable[..., None]
-) -> None:
-    serving = maskloop_serve()
     processes = processes_of(serving)
+    assert len(processes) >= 3
     serving.process.kill()
     until(lambda: not any(map(alive, processes)))
 
 
-@pytest.mark.weights
-def test_a_second_server_on_the_same_data_is_refused(maskloop_serve: Serve, official_weights: Path) -> None:
-    maskloop_serve(batch_workers="0", interactive_workers="1")
-    assert "Another maskloop runs its Redis" in ended(maskloop_serve(wait=False))
+def test_a_second_server_on_the_same_data_is_refused(maskloop_serve: Serve, until: Callable[..., None]) -> None:
+    without_workers = {"interactive_workers": "0", "batch_workers": "0"}
+    first = maskloop_serve(wait=False, **without_workers)
+    until(lambda: first.health().get("redis") == "UP", 60)
+    assert "Another maskloop runs its Redis" in ended(maskloop_serve(wait=False, **without_workers))
 
 
 @pytest.mark.parametrize(("cores", "expected"), [(8, (8, 8, 4, 4, 7)), (2, (2, 2, 1, 1, 1)), (1, (1, 1, 1, 1, 1))])
