@@ -120,8 +120,7 @@ def _verdict(region: Region, before: Region | None, overlap: float | None) -> Ve
     if before is None:
         return BY_ORIGIN.get(region.get("origin"), Verdict.ADDED)
     label_stays = regions.label(before) in (None, regions.label(region))
-    same = overlap == 1 and before["type"] == region["type"] and label_stays
-    return Verdict.ACCEPTED if same else Verdict.EDITED
+    return Verdict.ACCEPTED if overlap == 1 and label_stays else Verdict.EDITED
 
 
 def overlap_of(before: Region, after: Region) -> float:
