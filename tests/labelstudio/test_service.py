@@ -17,6 +17,7 @@ from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import BadLabelConfig, BadRequest, ImageUnavailable, QueueUnavailable
 from maskloop.geometry import label_studio_rle, masks
+from maskloop.labelstudio import service
 from maskloop.labelstudio.ahead import Visits
 from maskloop.labelstudio.connect import connect_backend
 from maskloop.labelstudio.service import LARGE, Backend, Patience
@@ -237,7 +238,13 @@ def test_what_is_wrong_with_a_click_is_raised(backend: Backend, clicks: None) ->
             backend.predict(wrong)
 
 
-def test_without_a_worker_a_click_says_so(backend: Backend) -> None:
+@pytest.fixture
+def nobody_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker is waited for as if it were being replaced."""
+    monkeypatch.setattr(service, "REPLACEMENT", 0.1)
+
+
+def test_without_a_worker_a_click_says_so(backend: Backend, nobody_comes: None) -> None:
     with pytest.raises(QueueUnavailable, match="No interactive worker"):
         backend.predict(request(point(25, 50)))
 
@@ -262,7 +269,7 @@ def test_and_it_is_empty_again_once_a_click_succeeds_or_is_taken_back(backend: B
 
 
 def test_messages_on_an_image_are_not_used_and_the_status_says_what_to_write(
-    backend: Backend, caplog: pytest.LogCaptureFixture
+    backend: Backend, nobody_comes: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = TELLING.replace('toName="notice"', 'toName="image"')
     with pytest.raises(QueueUnavailable):
