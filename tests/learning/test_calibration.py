@@ -70,3 +70,9 @@ def test_the_error_is_the_distance_between_chance_and_share() -> None:
     assert calibration_error([0.9] * 10, [True] * 9 + [False]) == pytest.approx(0)
     assert calibration_error([0.9] * 10, [True] * 5 + [False] * 5) == pytest.approx(0.4)
     assert calibration_error([], []) == 0
+
+
+def test_few_verdicts_are_not_followed_into_every_corner() -> None:
+    """Which map predicts best is told by masks that it wasn't fitted to: of others, the freer one always does."""
+    kinds = [fit(*judged(40, lambda s: s, seed)).kind for seed in range(20)]
+    assert kinds.count("logistic") > 10

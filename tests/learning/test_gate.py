@@ -98,9 +98,11 @@ def test_the_interval_is_wider_when_objects_share_photos() -> None:
 
 
 class Oracle:
-    """Answers each prompt with the left half of the image, the best of its masks last."""
+    """Answers each prompt with the left half of the image, the best of its masks last. After the first click it is told
+    what it answered before."""
 
     def decode(self, embedding: Embedding, prompts: list[Prompt], *, multimask: bool) -> list[MaskLogits]:
+        assert all((len(prompt.points) > 1) == (prompt.mask_logits is not None) for prompt in prompts)
         logits = np.full((3 if multimask else 1, 256, 256), -5, np.float32)
         logits[-1, :, :128] = 5
         scores = np.linspace(0.1, 0.9, len(logits)).astype(np.float32)
@@ -132,3 +134,26 @@ def test_agreement_is_that_of_the_best_mask_whichever_would_be_chosen() -> None:
     found = agree(Unsure(), [(embedding, [ground_truth(half)])])
     assert found.click == pytest.approx([1], abs=0.02)
     assert found.box == pytest.approx([1], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("worse", "fault"),
+    [
+        ({}, None),
+        ({"click": 0.0}, "one click isn't better"),
+        ({"noc": 0.01}, "more clicks"),
+        ({"box": -0.011}, "boxes got worse"),
+        ({"general_click": -0.151}, "forgot"),
+        ({"general_box": -0.151}, "forgot"),
+    ],
+)
+def test_means_just_inside_the_limits_pass_and_just_outside_do_not(worse: dict[str, float], fault: str | None) -> None:
+    """Of clicks and boxes the means count, however far chance may have moved them."""
+    moved = {"click": 0.001, "box": -0.009, "noc": 0.0, "general_click": -0.149, "general_box": -0.149} | worse
+    photos, same = np.arange(20), np.full(20, 0.5)
+    spread = np.tile([-0.2, 0.2], 10)
+    candidate = Figures(same + moved["click"], same + moved["box"] + spread, same + moved["noc"] + spread, photos)
+    general = Agreement(same + moved["general_click"], same + moved["general_box"])
+    decision = decide(candidate, Figures(same, same, same, photos), (general, Agreement(same, same)))
+    assert decision.passed is (fault is None)
+    assert (fault or "Better.") in decision.reason

@@ -165,3 +165,9 @@ def test_what_is_held_out_is_so_for_good(store: FeedbackStore, tmp_path: Path) -
     }
     assert describe("reviews", learn).fingerprint == describe("reviews", learn[::-1]).fingerprint
     assert describe("reviews", learn).fingerprint != describe("reviews", learn[1:]).fingerprint
+
+
+def test_who_skips_a_task_takes_nobodys_annotation_back(sqlite_store: FeedbackStore) -> None:
+    annotate(sqlite_store, 1, brush("a", 3), id=1)
+    annotate(sqlite_store, 1, id=2, was_cancelled=True, updated_at="2026-11-22T00:00:00Z")
+    assert count_reviewed(sqlite_store, 7) == {1: 1}

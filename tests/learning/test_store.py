@@ -4,9 +4,11 @@ import itertools
 import json
 import random
 import re
+import sqlite3
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from maskloop.errors import BadRequest
 from maskloop.geometry.label_studio_rle import encode
+from maskloop.learning import state
 from maskloop.learning.calibration import Calibration
 from maskloop.learning.database import default_file
 from maskloop.learning.events import ReviewGiven
@@ -189,14 +193,14 @@ def test_without_an_origin_the_regions_are_compared(store: FeedbackStore) -> Non
 
 def test_a_mask_that_the_editor_wrote_in_other_bytes_was_not_edited(store: FeedbackStore) -> None:
     """It ends with the bits of the last run; maskloop, like the SDK, with at least one bit more."""
-    store.record_predictions([made(*(brush(region) for region in "abc"), prompts=[{"id": "p"}])])
+    store.record_predictions([made(brush("a"), brush("b"), brush("c", width=90), prompts=[{"id": "p"}])])
     shorter = brush("a")["value"]["rle"][:-1]
-    finals = brush("a", shorter), brush("b", shorter, label="Cat"), brush("c", width=9)
+    finals = brush("a", shorter), brush("b", shorter, label="Cat"), brush("c", width=89)
     record(store, annotation(*(final | {"origin": "manual"} for final in finals)))
     assert verdicts(store) == {"a": Verdict.ACCEPTED, "b": Verdict.EDITED, "c": Verdict.EDITED}
     with store.session() as session:
         overlaps = session.scalars(select(RegionVerdict.iou).order_by(RegionVerdict.region_id)).all()
-    assert overlaps == [None, 1.0, pytest.approx(9 / 11)]
+    assert overlaps == [None, 1.0, pytest.approx(89 / 90)]
 
 
 @pytest.mark.parametrize("origin", ["prediction", "prediction-changed", "manual"])
@@ -509,3 +513,57 @@ def test_a_task_deleted_before_we_heard_of_it_stays_deleted(store: FeedbackStore
     record(store, {"action": "TASKS_DELETED", "tasks": [{"id": 5}]})
     record(store, {"action": "TASKS_CREATED", "tasks": tasks, "project": PROJECT})
     assert store.tasks_to_review(7) == []
+
+
+def test_of_clicks_in_vain_the_last_answer_was_rejected(sqlite_store: FeedbackStore) -> None:
+    first, second = {"id": "p1"}, {"id": "p2"}
+    sqlite_store.record_predictions([made(box("a"), prompts=[first], score=0.9)])
+    sqlite_store.record_predictions([made(box("b"), prompts=[first, second], score=0.4)])
+    record(sqlite_store, annotation())
+    found = only(sqlite_store)
+    assert (found.region_id, found.verdict, found.score) == ("b", Verdict.REJECTED, 0.4)
+
+
+def test_an_annotation_does_not_reject_what_was_clicked_after_it(sqlite_store: FeedbackStore) -> None:
+    record(sqlite_store, annotation())
+    sqlite_store.record_predictions([made(box("a"), prompts=[{"id": "p"}])])
+    sqlite_store.process_pending()
+    assert verdicts(sqlite_store) == {}
+
+
+def test_a_prediction_whose_number_is_known_comes_before_one_that_has_the_same_regions(
+    sqlite_store: FeedbackStore,
+) -> None:
+    seen = {"id": 90, "model_version": "v1", "score": 0.8, "result": [box("a"), box("c", 70)]}
+    task = {"id": 5, "project": 7, "data": {}, "annotations": [], "predictions": [seen]}
+    sqlite_store.record_task(PROJECT, task, START)
+    sqlite_store.record_predictions([made(box("a"), box("d", 50))])
+    record(sqlite_store, annotation(box("a", origin="prediction"), parent_prediction=90))
+    assert verdicts(sqlite_store) == {"a": Verdict.ACCEPTED, "c": Verdict.REJECTED}
+
+
+@pytest.mark.parametrize("fault", [sqlite3.OperationalError("database or disk is full"), None])
+def test_an_event_that_the_database_did_not_take_is_tried_again(
+    sqlite_store: FeedbackStore, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
+) -> None:
+    """Unlike one that there is something wrong with."""
+    apply, error = state.apply, OperationalError("INSERT", {}, fault) if fault else ValueError("wrong")
+
+    def fail_once(*_: Any) -> Any:
+        monkeypatch.setattr(state, "apply", apply)
+        raise error
+
+    monkeypatch.setattr(state, "apply", fail_once)
+    with pytest.raises(FeedbackUnavailable, match="disk is full") if fault else nullcontext():
+        record(sqlite_store, annotation(box("a")))
+    sqlite_store.process_pending()
+    assert outcomes(sqlite_store) == [(Outcome.APPLIED, "")] if fault else [(Outcome.REFUSED, "ValueError: wrong")]
+
+
+def test_the_same_words_of_others_are_another_event(sqlite_store: FeedbackStore) -> None:
+    """Who sends a review as a webhook can't keep a reviewer from giving it."""
+    review = ReviewGiven(task_id=5, reviewer_id="ann", decision=Decision.APPROVED, timestamp=START)
+    record(sqlite_store, {"action": "REVIEW_GIVEN", "review": review.model_dump(mode="json")})
+    sqlite_store.record_review(review)
+    sqlite_store.process_pending()
+    assert outcomes(sqlite_store) == [(Outcome.IGNORED, ""), (Outcome.APPLIED, "")]
