@@ -18,6 +18,7 @@ NEITHER = [
     "255.255.255.255",
     "64:ff9b::a9fe:a9fe",  # 169.254.169.254 behind a translator
     "2002:a9fe:a9fe::1",  # and in 6to4
+    "2001:0:808:808::5601:5601",  # and in Teredo
 ]
 
 

@@ -125,6 +125,12 @@ class TestRedirects:
             fetch(f"{web.url}/a.jpg", allowed_hosts=(web.host,))
         assert other_web.seen == []
 
+    def test_to_well_known_storage_are_followed_from_label_studio_alone(self, web: Any, other_web: Any) -> None:
+        web.redirects(RESOLVE, f"{other_web.url}/elsewhere")
+        other_web.redirects("/elsewhere", "https://bucket.s3.amazonaws.com/a.jpg")
+        with pytest.raises(ImageRefused, match="not an allowed host"):
+            fetch(f"{web.url}{RESOLVE}", label_studio=web.url, allowed_hosts=(other_web.host,))
+
     def test_back_to_label_studio_carry_the_token_again(self, web: Any) -> None:
         web.redirects(RESOLVE, UPLOAD)
         web.gives(UPLOAD, b"bytes")
@@ -212,7 +218,7 @@ class TestFailures:
         with pytest.raises(ImageUnavailable, match="personal access token"):
             fetch(f"{web.url}{UPLOAD}", label_studio=web.url, token=SecretStr("a.b.c"))
 
-    @pytest.mark.parametrize("status", [401, 403, 404, 500, 204, 206])
+    @pytest.mark.parametrize("status", [401, 403, 404, 500, 204, 206, 304])
     def test_of_other_hosts_are_unavailable(self, web: Any, status: int) -> None:
         web.gives("/a.jpg", b"", status)
         with pytest.raises(ImageUnavailable, match=str(status)):
