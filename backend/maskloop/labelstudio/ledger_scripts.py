@@ -114,7 +114,7 @@ if outcome == 'dropped' then
   redis.call('DEL', entry)
 else
   redis.call('HSET', entry, 'state', 'delivered', 'settled', at)
-  redis.call('HDEL', entry, 'result', 'reserved')
+  redis.call('HDEL', entry, 'result')
   redis.call('EXPIRE', entry, keep)
   redis.call('HINCRBY', stats, 'delivered', 1)
 end
