@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from maskloop.dispatch import supervisor as supervisors
 from maskloop.dispatch.supervisor import Child, Supervisor
 
 AUTOGROUP = Path("/proc/self/autogroup")
@@ -36,6 +37,24 @@ def test_a_process_that_dies_at_once_is_tried_less_and_less_often(until: Callabl
         until(lambda: supervisor.deaths == 3)
         until(lambda: supervisor.deaths == 4, timeout=3)
     assert supervisor.deaths == 4
+
+
+@pytest.mark.parametrize("never", [{"STABLE": 0.0}, {"LONGEST_PAUSE": 0.0}], ids=["it was stable", "longest pause"])
+def test_but_never_more_seldom_than_said_and_at_once_after_it_was_stable(
+    never: dict[str, float], monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+) -> None:
+    for name, seconds in ({"FIRST_PAUSE": 1000.0} | never).items():
+        monkeypatch.setattr(supervisors, name, seconds)
+    with Supervisor([Child("a", ["false"])]) as supervisor:
+        until(lambda: supervisor.deaths >= 3)
+
+
+def test_what_a_dead_process_started_dies_too(tmp_path: Path, until: Callable[..., None]) -> None:
+    command = ["/bin/sh", "-c", f"sleep 1000 & echo $! >> {tmp_path}/left; exit 1"]
+    with Supervisor([Child("a", command)]) as supervisor:
+        until(lambda: supervisor.deaths)
+        left = int((tmp_path / "left").read_text().split()[0])
+        until(lambda: not alive(left))
 
 
 @pytest.mark.parametrize("first", ["a", "stubborn"])
