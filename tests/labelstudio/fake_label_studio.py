@@ -16,11 +16,12 @@ from maskloop.labelstudio.api import LabelStudioApi
 @dataclass
 class FakeLabelStudio:
     """``tasks``: without annotations, in the order of each column, of every project. ``status`` other than 200 is the
-    answer to everything; ``gone`` tasks are refused with 404."""
+    answer to everything; ``gone`` tasks are refused with 404; ``keeps``: removing a prediction is, with 403."""
 
     predictions: dict[int, dict[str, Any]] = field(default_factory=dict)
     status: int = 200
     gone: set[int] = field(default_factory=set)
+    keeps: bool = False
     tasks: dict[str, list[int]] = field(default_factory=dict)
     project: dict[str, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,6 +66,8 @@ class FakeLabelStudio:
             case "GET", "/api/tasks/":
                 return httpx.Response(200, json={"tasks": self.open_tasks(request.url.params)})
             case "DELETE", path if path.startswith("/api/predictions/"):
+                if self.keeps:
+                    return httpx.Response(403, json={"detail": "no"})
                 with self._lock:
                     self.predictions[int(path.split("/")[3])] = {}
                 return httpx.Response(204)

@@ -97,6 +97,7 @@ def test_a_label_studio_that_is_away_is_waited_for(
     assert courier.deliver_due() == 1
     assert courier.trouble is None
     assert ledger.trouble() == ""
+    assert courier._pause == couriers.PAUSE
     assert label_studio.versions(1) == ["v"]
 
 
@@ -140,3 +141,14 @@ def test_pauses_grow_while_nothing_can_be_delivered(
         late(ledger, task)
         courier.deliver_due()
     assert courier._pause == couriers.LONGEST_PAUSE
+
+
+def test_an_earlier_failure_that_can_not_be_removed_holds_up_nothing(
+    ledger: Ledger, courier: Courier, label_studio: FakeLabelStudio
+) -> None:
+    label_studio.store(1, FAILED)
+    label_studio.keeps = True
+    late(ledger, 1)
+    assert courier.deliver_due() == 1
+    assert courier.trouble is None
+    assert label_studio.versions(1) == ["v failed: no image", "v"]

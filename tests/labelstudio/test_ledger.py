@@ -86,6 +86,35 @@ def test_what_a_dead_courier_took_is_taken_by_another(ledger: Ledger, monkeypatc
     assert ledger.take() is None
 
 
+def test_what_another_courier_has_delivered_meanwhile_is_not_postponed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "GRASP", 0.0)
+    enlist(ledger, lease=-60)
+    ledger.finish(("e", 7), MADE)
+    slow, quick = ledger.take(), ledger.take()
+    assert slow is not None
+    assert quick is not None
+    ledger.delivered(quick)
+    ledger.postpone(slow, -60)
+    assert ledger.take() is None
+
+
+def test_the_longest_of_several_leases_counts(ledger: Ledger) -> None:
+    enlist(ledger, lease=60)
+    enlist(ledger, lease=-60)
+    ledger.finish(("e", 7), MADE)
+    assert ledger.take() is None
+
+
+def test_label_studio_may_need_longer_to_store_more(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "SETTLE", 0.0)
+    enlist(ledger, lease=60)
+    ledger.finish(("e", 7), MADE)
+    ledger.claim([("e", 7)], 600)
+    assert enlist(ledger, lease=60) == "elsewhere"
+
+
 def test_a_delivery_that_is_postponed_comes_again_or_goes_to_a_request(ledger: Ledger) -> None:
     enlist(ledger, lease=-60)
     ledger.finish(("e", 7), MADE)
@@ -291,7 +320,8 @@ def test_those_that_wait_longest_are_told_of_each_project_once_they_should_have_
 
 
 def test_predictions_of_all_projects_are_taken_in_the_order_in_which_they_are_due(ledger: Ledger) -> None:
-    for name, project in (("a", 8), ("b", 7), ("c", 8)):
-        enlist(ledger, name, lease=-60, project=project)
+    """From the lease's end, or from when they were ready if that was later."""
+    for name, project, lease in (("a", 8, -60), ("b", 7, -70), ("c", 8, -80)):
+        enlist(ledger, name, lease=lease, project=project)
         ledger.finish((name, project), MADE)
     assert [ledger.take().id for _ in "abc"] == ["a", "b", "c"]  # type: ignore[union-attr]

@@ -48,6 +48,11 @@ def test_steps_begin_with_the_first_positive_point() -> None:
     assert [step.labels.tolist() for step in steps] == [[0, 1], [0, 1, 1]]
 
 
+def test_in_a_rectangle_any_point_is_the_first_step() -> None:
+    (steps,) = read(box(50, 50, 20, 20), point(55, 55, positive=False), point(60, 60)).objects(SIZE)
+    assert [step.labels.tolist() for step in steps] == [[0], [0, 1]]
+
+
 def test_negative_points_alone_are_refused() -> None:
     with pytest.raises(BadRequest, match="only negative"):
         read(point(10, 10, positive=False)).objects(SIZE)
@@ -241,8 +246,9 @@ def test_pages_are_images_of_their_own() -> None:
     data = {"pages": ["/1.jpg", "/2.jpg"]}
     asked = read(point(1, 1, label=""), point(2, 2, label="", item_index=1), config=config, data=data)
     assert (asked.reference, asked.page, len(asked.points)) == ("/2.jpg", 1, 1)
-    with pytest.raises(BadRequest, match="Image 5"):
-        read(point(2, 2, label="", item_index=5), config=config, data=data)
+    for page in (-1, 2):
+        with pytest.raises(BadRequest, match=f"Image {page}"):
+            read(point(2, 2, label="", item_index=page), config=config, data=data)
 
 
 def test_the_key_stays_the_same_while_an_object_grows_and_differs_for_another() -> None:

@@ -88,6 +88,9 @@ def test_predictions_under_way_are_waited_for(redis: Redis) -> None:
     follower = showing(redis, project)
     follower.look_around()
     assert project.shown == "v1"
+    ledger.finish(("e", PROJECT), {"model_version": "v2"})
+    follower.look_around()
+    assert project.shown == "v1"
     ledger.drop(("e", PROJECT))
     follower.look_around()
     assert project.shown == "v2"
