@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +41,11 @@ def test_pycocotools_finds_every_photo_and_mask(tmp_path: Path, make_photo: Make
 def test_no_photo_at_all_is_still_a_document() -> None:
     document = json.loads("".join(coco.document([], ["cat"])))
     assert document["images"] == document["annotations"] == []
+
+
+def test_no_score_is_more_than_one(make_photo: MakePhoto) -> None:
+    """The network's own may be."""
+    photo = make_photo("a.jpg", (1, 2, 31, 22))
+    photo = replace(photo, segments=tuple(replace(segment, score=1.02) for segment in photo.segments))
+    [annotation] = json.loads("".join(coco.document([photo], ["object"])))["annotations"]
+    assert annotation["score"] == 1

@@ -166,3 +166,16 @@ def test_names_of_any_bytes_survive(tmp_path: Path, make_photo: MakePhoto) -> No
     with Journal(tmp_path / "j", OPTIONS) as journal:
         source = Source(f"/photos/{name}", name)
         assert [photo.source for photo in journal.select([source])] == [source]
+
+
+def test_what_the_disk_does_not_confirm_is_not_kept(
+    tmp_path: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Journal(tmp_path / "j", OPTIONS) as journal:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(AnnotateError, match="No space left"):
+            journal.add([make_photo("a")])
+    assert reopen(tmp_path / "j") == []

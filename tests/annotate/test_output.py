@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,13 +25,21 @@ def test_the_longest_name_that_a_file_can_have(tmp_path: Path) -> None:
     assert (tmp_path / ("x" * 255)).read_bytes() == b"1"
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["in the middle", "at the end"])
+def test_a_disk_that_fills_up_leaves_the_old_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
     def filling() -> Iterator[bytes]:
         yield b"half"
-        raise OSError(28, "No space left on device")
+        if not late:
+            full()
 
     output = open_output(str(tmp_path))
     output.write("a.json", [b"old"])
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(AnnotateError, match="No space left") as refused:
         output.write("a.json", filling())
     assert "run the same command again" in refused.value.hint

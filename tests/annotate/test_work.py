@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image as Pillow
 from maskloop.annotate.detections import Detection
 from maskloop.annotate.values import Annotated, Source
 from maskloop.annotate.work import Job, Task, Worker
+from maskloop.learning.calibration import Calibration, Chances
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.sam.values import Embedding
 
@@ -84,6 +86,15 @@ def test_a_box_without_a_score_gets_that_of_its_mask(tmp_path: Path) -> None:
     [photo] = annotate(Task(save(tmp_path / "a.png"), (Detection((20, 10, 40, 40), "cat", None),)))
     assert isinstance(photo, Annotated)
     assert photo.segments[0].score == pytest.approx(0.95)
+
+
+def test_scores_of_boxes_and_of_all_masks_become_chances_of_their_own(tmp_path: Path) -> None:
+    prompted, automatic = (Calibration(kind="logistic", chances=(chance, chance)) for chance in (0.3, 0.6))
+    worker = replace(WORKER, chances=Chances(prompted=prompted, automatic=automatic))
+    path = save(tmp_path / "a.png")
+    boxes = (Detection((20, 10, 40, 40), "cat", None), Detection((20, 10, 40, 40), "dog", 0.2))
+    photos = annotate(Task(path), Task(path, boxes), worker=worker)
+    assert [[segment.score for segment in photo.segments] for photo in photos] == [[0.6] * 4, [0.3, 0.2]]
 
 
 def test_a_box_outside_the_photo_is_told_and_the_others_done(tmp_path: Path) -> None:
