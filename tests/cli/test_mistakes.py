@@ -74,6 +74,24 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings() == Settings()
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "MASKLOOP_MAX_IMAGE_BYTES",
+        "MASKLOOP_MAX_IMAGE_PIXELS",
+        "MASKLOOP_IMAGE_TIMEOUT",
+        "MASKLOOP_CLICK_DEADLINE",
+        "MASKLOOP_BATCH_DEADLINE",
+        "MASKLOOP_MAX_WAITING_CLICKS",
+        "MASKLOOP_MAX_WAITING_TASKS",
+    ],
+)
+def test_a_limit_at_which_nothing_would_be_done(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "0")
+    with pytest.raises(BadRequest, match=variable):
+        load_settings()
+
+
 def test_photos_to_measure_on_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="nowhere holds no JPEG or PNG"):
         load(COMMANDS["bench"])(args=["--images", str(tmp_path / "nowhere")])

@@ -24,7 +24,7 @@ from maskloop.learning import state
 from maskloop.learning.calibration import Calibration
 from maskloop.learning.database import default_file
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.spool import FeedbackUnavailable
+from maskloop.learning.spool import FeedbackUnavailable, Spool
 from maskloop.learning.store import FeedbackStore, MadePrediction
 from maskloop.learning.tables import (
     Annotation,
@@ -567,3 +567,15 @@ def test_the_same_words_of_others_are_another_event(sqlite_store: FeedbackStore)
     sqlite_store.record_review(review)
     sqlite_store.process_pending()
     assert outcomes(sqlite_store) == [(Outcome.IGNORED, ""), (Outcome.APPLIED, "")]
+
+
+def test_what_was_heard_earlier_and_recorded_later_is_no_news(sqlite_store: FeedbackStore, tmp_path: Path) -> None:
+    elsewhere = FeedbackStore(sqlite_store._engine, Spool(tmp_path / "elsewhere"))
+    for store, state_of in ((elsewhere, "old"), (sqlite_store, "new")):
+        tasks = [{"id": 5, "project": 7, "data": {"image": state_of}}]
+        store.record_event({"action": "TASKS_CREATED", "tasks": tasks, "project": PROJECT | {"title": state_of}})
+    sqlite_store.process_pending()
+    elsewhere.process_pending()
+    with sqlite_store.session() as session:
+        assert session.get(Project, 7).title == "new"
+        assert session.get(Task, 5).data == {"image": "new"}

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from maskloop.dispatch.jobs import Replaced
 from maskloop.errors import (
     Abandoned,
     BadLabelConfig,
@@ -24,6 +25,7 @@ from maskloop.errors import (
     QueueUnavailable,
     WeightsError,
 )
+from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.server import answers
 
 CLICK = {"tasks": [{"id": 1, "data": {"image": "/data/upload/1/a.jpg"}}], "params": {"context": {"result": []}}}
@@ -57,7 +59,9 @@ def test_a_review_is_posted_and_what_needs_one_is_listed(client: httpx.Client, b
         (ImageUnavailable("a"), 502),
         (QueueUnavailable("a"), 503),
         (WeightsError("a"), 503),
+        (FeedbackUnavailable("a"), 503),
         (DeadlineExceeded("a"), 504),
+        (Replaced("a"), 409),
         (MaskloopError("a"), 500),
     ],
 )
