@@ -23,6 +23,7 @@ from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.handlers import payload_of
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.options import Options
+from maskloop.labelstudio.troubles import Troubles
 from maskloop.labelstudio.wire import Task
 
 VERSION = "model-1"
@@ -49,8 +50,8 @@ def label_studio() -> FakeLabelStudio:
 
 
 @pytest.fixture
-def courier(ledger: Ledger, dispatcher: Dispatcher, label_studio: FakeLabelStudio) -> Courier:
-    return Courier(ledger, dispatcher, label_studio.api())
+def courier(ledger: Ledger, dispatcher: Dispatcher, label_studio: FakeLabelStudio, redis: Redis) -> Courier:
+    return Courier(ledger, dispatcher, label_studio.api(), Troubles(redis))
 
 
 def wanted(*tasks: dict[str, Any], project: int | None = 7) -> list[dict[str, Any]]:

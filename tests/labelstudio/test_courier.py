@@ -11,6 +11,7 @@ from maskloop.labelstudio import courier as couriers
 from maskloop.labelstudio import ledger as ledgers
 from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.ledger import Ledger, Wanted
+from maskloop.labelstudio.troubles import Troubles
 
 MADE = {"result": [{"id": "a"}], "score": 0.5, "model_version": "v"}
 FAILED = {"result": [], "score": None, "model_version": "v failed: no image"}
@@ -27,8 +28,13 @@ def label_studio() -> FakeLabelStudio:
 
 
 @pytest.fixture
-def courier(ledger: Ledger, dispatcher: Dispatcher, label_studio: FakeLabelStudio) -> Courier:
-    return Courier(ledger, dispatcher, label_studio.api())
+def troubles(redis: Redis) -> Troubles:
+    return Troubles(redis)
+
+
+@pytest.fixture
+def courier(ledger: Ledger, dispatcher: Dispatcher, label_studio: FakeLabelStudio, troubles: Troubles) -> Courier:
+    return Courier(ledger, dispatcher, label_studio.api(), troubles)
 
 
 def late(ledger: Ledger, task: int, prediction: dict = MADE, *, failed: bool = False) -> None:
@@ -85,18 +91,22 @@ def test_the_same_failure_is_not_told_twice(ledger: Ledger, courier: Courier, la
 
 
 def test_a_label_studio_that_is_away_is_waited_for(
-    ledger: Ledger, courier: Courier, label_studio: FakeLabelStudio, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger,
+    courier: Courier,
+    label_studio: FakeLabelStudio,
+    troubles: Troubles,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(courier, "_pause", 0.0)
     label_studio.status = 502
     late(ledger, 1)
     assert courier.deliver_due() == 0
     assert "502" in str(courier.trouble)
-    assert "502" in ledger.trouble()
+    assert "502" in troubles.all()["delivery"]
     label_studio.status = 200
     assert courier.deliver_due() == 1
     assert courier.trouble is None
-    assert ledger.trouble() == ""
+    assert not troubles.all()
     assert courier._pause == couriers.PAUSE
     assert label_studio.versions(1) == ["v"]
 

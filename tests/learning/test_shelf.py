@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskloop.errors import StorageError
 from maskloop.learning import shelf
 from maskloop.learning.shelf import Shelf
 
@@ -26,7 +27,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (array.nbytes, hard))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(StorageError, match="File too large"):
             Shelf(tmp_path, SHAPE, np.uint8).put(array)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

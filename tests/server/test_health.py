@@ -91,7 +91,7 @@ def test_a_redis_that_hangs_does_not_keep_health_waiting(serve: Serve, until: Ca
 
 
 def test_what_keeps_predictions_from_being_delivered_is_a_problem() -> None:
-    look = Look(all_well(), {"trouble": "Label Studio answers 401."})
+    look = Look(all_well(), {"troubles": {"delivery": "Label Studio answers 401."}})
     assert health(look, {None: "v"})["problems"] == ["Label Studio answers 401."]
 
 

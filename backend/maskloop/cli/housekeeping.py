@@ -57,6 +57,8 @@ def keep_house(settings: Settings) -> None:
 
     follower, troubles = Follower(store, [refit, name, train]), Troubles(redis)
 
+    troubles.forget()
+
     def follow() -> None:
         with troubles.noting("feedback"):
             follower.round()

@@ -72,7 +72,7 @@ def command(open_encoders: OpenEncoders) -> Callable[..., None]:
         how = TrainingSettings(epochs=epochs, seed=seed, views=views, adapter_rank=adapters)
         folder, encoder_of = registry.checkpoint(name).parent, open_encoders(settings)
         watch = partial(track, description="Photos", console=console)
-        held_out = read_held_out(keep)
+        held_out = read_held_out(watch(keep) if keep else keep)
         prepared = prepare(learn, encoder_of(parent).embedding_of, how, folder, watch, held_out=held_out.photos)
         for photo, problem in prepared.problems.items():
             console.print(f"{photo}: {problem}", style="yellow", markup=False)

@@ -13,8 +13,9 @@ from maskloop.annotate import work as annotating
 from maskloop.annotate.pools import Do
 from maskloop.cli.loading import Models, open_engine
 from maskloop.cli.options import load_to_write
-from maskloop.dispatch.context import JobContext
-from maskloop.dispatch.executor import Handler, Service
+from maskloop.dispatch.context import Interrupted, JobContext
+from maskloop.dispatch.executor import Handler, Service, unexpected
+from maskloop.dispatch.jobs import Cancelled
 from maskloop.dispatch.private_redis import redis_of
 from maskloop.dispatch.queues import QueueName
 from maskloop.engines.base import Engine
@@ -140,10 +141,11 @@ def train_handlers(settings: Settings, models: Models) -> dict[str, Handler]:
     def train(payload: Json, context: JobContext) -> Json:
         try:
             return trainer(payload, context)
-        except Unavailable:
-            raise  # it is tried again
-        except MaskloopError as error:
-            ledger.note_failure(int(payload["project"]), None, f"Training: {error}")
+        except (Unavailable, Interrupted, Cancelled):
+            raise  # it goes on later, or isn't wanted
+        except Exception as error:
+            known = error if isinstance(error, MaskloopError) else unexpected(error, context.job_id)
+            ledger.note_failure(int(payload["project"]), None, f"Training: {known}")
             raise
 
     return {orders.KIND: train}

@@ -11,6 +11,7 @@ from maskloop.labelstudio.courier import Courier
 from maskloop.labelstudio.ledger import Ledger
 from maskloop.labelstudio.service import Backend, Patience
 from maskloop.labelstudio.showing import Showing
+from maskloop.labelstudio.troubles import Troubles
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import Versions, registry_of
 from maskloop.settings import Settings
@@ -35,7 +36,7 @@ def connect_courier(settings: Settings) -> Courier | None:
     if not (api := api_of(settings)):
         return None
     redis = redis_of(settings)
-    return Courier(Ledger(redis), Dispatcher(redis, {}), api)
+    return Courier(Ledger(redis), Dispatcher(redis, {}), api, Troubles(redis))
 
 
 def connect_ahead(settings: Settings) -> Ahead | None:

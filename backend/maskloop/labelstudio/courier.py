@@ -14,6 +14,7 @@ from maskloop.labelstudio.api import LabelStudioApi, Refused
 from maskloop.labelstudio.batch import settle_failure
 from maskloop.labelstudio.failures import failed_prefix
 from maskloop.labelstudio.ledger import Delivery, Ledger
+from maskloop.labelstudio.troubles import Troubles
 
 PAUSE = 1.0
 """Seconds between looks for something to deliver."""
@@ -21,6 +22,8 @@ LONGEST_PAUSE = 60.0
 LOOK_AT = 8
 """Waiting tasks of each project whose jobs are looked at each time: a job whose worker died twice tells nobody."""
 GONE = (404, 410)
+DELIVERY = "delivery"
+"""What its trouble is about."""
 
 log = logging.getLogger("maskloop.courier")
 
@@ -28,8 +31,9 @@ log = logging.getLogger("maskloop.courier")
 class Courier:
     """One for a process, in a thread of its own; several processes may have one."""
 
-    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, api: LabelStudioApi) -> None:
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, api: LabelStudioApi, troubles: Troubles) -> None:
         self._ledger = ledger
+        self._troubles = troubles
         self._dispatcher = dispatcher
         self._api = api
         self._pause = PAUSE
@@ -61,7 +65,7 @@ class Courier:
                 return count
             self._ledger.delivered(delivery)
             if self.trouble:
-                self._ledger.note_trouble("")
+                self._troubles.note(DELIVERY, "")
             self._pause, self.trouble, count = PAUSE, None, count + 1
         if count:
             log.info("delivered %d late predictions", count)
@@ -94,4 +98,4 @@ class Courier:
         if str(error) != str(self.trouble):
             log.error("Late predictions can't be delivered now: %s", error)
         self.trouble = error
-        self._ledger.note_trouble(str(error))
+        self._troubles.note(DELIVERY, str(error))

@@ -50,8 +50,6 @@ KEEP_READY = 7 * 24 * 3600
 """Seconds that a prediction is kept for delivery, and an entry without one for its job to end."""
 RECENT = 20
 """Failures that are kept to be looked at."""
-KEEP_TROUBLE = 150
-"""Seconds; a courier tells of its trouble more often than that."""
 KEEP_DONE = 3600
 """Seconds that an entry is kept in case that Label Studio asks again."""
 
@@ -237,19 +235,6 @@ class Ledger:
         with reaching_redis():
             notes: Any = self._redis.lrange(f"{PREFIX}failures", 0, RECENT - 1)
         return [dict(json.loads(note)) for note in notes]
-
-    def note_trouble(self, reason: str) -> None:
-        """What keeps predictions from being delivered; empty if nothing does."""
-        with reaching_redis():
-            if reason:
-                self._redis.set(f"{PREFIX}trouble", reason, ex=KEEP_TROUBLE)
-            else:
-                self._redis.delete(f"{PREFIX}trouble")
-
-    def trouble(self) -> str:
-        with reaching_redis():
-            noted: Any = self._redis.get(f"{PREFIX}trouble")
-        return noted.decode() if noted else ""
 
     def _end(self, entries: Iterable[Key], outcome: str, at: float) -> None:
         with self._round_trip() as pipe:

@@ -189,15 +189,14 @@ class Backend:
     def batches(self) -> Json:
         """How far batches are, and what goes on beside them, for ``/health`` and ``/metrics``.
 
-        delivers: false without a token: what is late can't be brought to Label Studio then. trouble: why it can't be
-        now, or empty. projects: tasks by project (:class:`~maskloop.labelstudio.ledger.Tally`). failures: the last
-        ones, each with project, task, reason and time. troubles: what else doesn't work in the background: why Label
-        Studio doesn't show the version in service, by project, and why feedback isn't recorded or followed. events:
-        those that aren't recorded yet. advice: by project, what is wrong with its labeling configuration.
+        delivers: false without a token: what is late can't be brought to Label Studio then. projects: tasks by project
+        (:class:`~maskloop.labelstudio.ledger.Tally`). failures: the last ones, each with project, task, reason and
+        time. troubles: what doesn't work in the background: why nothing can be delivered now, why Label Studio doesn't
+        show the version in service, by project, and why feedback isn't recorded or followed. events: those that aren't
+        recorded yet. advice: by project, what is wrong with its labeling configuration.
         """
         return {
             "delivers": self._delivers,
-            "trouble": self._ledger.trouble(),
             "projects": {str(project): asdict(tally) for project, tally in self._ledger.tallies().items()},
             "failures": self._ledger.failures(),
             "troubles": self._troubles.all(),

@@ -28,6 +28,11 @@ class Troubles:
             else:
                 self._redis.hdel(KEY, about)
 
+    def forget(self) -> None:
+        """All of them: those that last are met again."""
+        with reaching_redis():
+            self._redis.delete(KEY)
+
     @contextmanager
     def noting(self, about: str) -> Iterator[None]:
         """Notes what the block raises, which is raised again as a group, or that it works."""

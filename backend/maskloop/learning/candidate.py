@@ -11,7 +11,7 @@ import numpy as np
 
 from maskloop.cache import image_identity
 from maskloop.engines.torch_engine import torch_threads
-from maskloop.errors import BadRequest, MaskloopError
+from maskloop.errors import BadRequest, MaskloopError, StorageError
 from maskloop.learning.dataset import ReviewedPhoto, views
 from maskloop.learning.registry import OFFICIAL, ModelVersion, Registry, TrainingData
 from maskloop.learning.samples import Sample, Seen, squared
@@ -84,6 +84,8 @@ def prepare(
             if image_identity(image) in held_out:
                 raise BadRequest("The same photo is held out for the gate.")
             prepared = views(photo, image, see, count, settings.seed)
+        except StorageError:
+            raise
         except MaskloopError as error:
             log.warning("%s is left out: %s", photo.name, error)
             found.problems[photo.name] = str(error)

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maskloop.files import storing
+
 Kind = TypeVar("Kind", bound=np.generic)
 TOGETHER = 64
 """Arrays in one file: each file that is mapped stays open."""
@@ -23,16 +25,19 @@ class Shelf(Generic[Kind]):
         self._count = 0
 
     def put(self, array: NDArray[Kind]) -> NDArray[Kind]:
-        """The same array, read from the disk when it is used. Raises OSError if it doesn't fit there."""
+        """The same array, read from the disk when it is used. Raises StorageError if it doesn't fit there."""
         size = self._kind.itemsize * int(np.prod(self._shape))
         place = self._count % TOGETHER
-        if not place:
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (as long as the shelf)
-            self._file.truncate(TOGETHER * size)
-            self._mapped: NDArray[Kind] = np.memmap(self._file, self._kind, mode="r", shape=(TOGETHER, *self._shape))
-        self._file.seek(place * size)
-        self._file.write(np.ascontiguousarray(array, self._kind).data)
-        self._file.flush()  # a full disk is an error here, not a crash when the page is written
+        with storing(self._folder):
+            if not place:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (as long as the shelf)
+                self._file.truncate(TOGETHER * size)
+                self._mapped: NDArray[Kind] = np.memmap(
+                    self._file, self._kind, mode="r", shape=(TOGETHER, *self._shape)
+                )
+            self._file.seek(place * size)
+            self._file.write(np.ascontiguousarray(array, self._kind).data)
+            self._file.flush()  # a full disk is an error here, not a crash when the page is written
         self._count += 1
         put: NDArray[Kind] = self._mapped[place]
         return put

@@ -25,6 +25,8 @@ STATUS = {
     "image_unavailable": 502,
     "label_studio": 502,
     "weights": 503,
+    "unknown_version": 503,
+    "storage": 503,
     "queue_unavailable": 503,
     "queue_full": 503,
     "feedback_unavailable": 503,

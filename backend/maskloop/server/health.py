@@ -82,8 +82,6 @@ def _problems(look: Look) -> Iterator[str]:
             yield f"{name}: {queue.failure}"
         elif name is QueueName.INTERACTIVE and not queue.workers:
             yield "interactive: no worker is running, so clicks are not answered."
-    if trouble := look.batches.get("trouble"):
-        yield trouble
     yield from look.batches.get("troubles", {}).values()
     yield from (f"Project {project}: {advice}" for project, advice in look.batches.get("advice", {}).items())
 
