@@ -64,12 +64,12 @@ def store(sqlite_store: FeedbackStore) -> FeedbackStore:
     return sqlite_store
 
 
-def review(store: FeedbackStore, task: int) -> None:
+def review(store: FeedbackStore, task: int, updated_at: str = "2026-11-21T00:00:00Z") -> None:
     mask = np.zeros((48, 64), bool)
     mask[5:30, task : task + 20] = True
     value = {"format": "rle", "rle": rle(mask), "brushlabels": ["Dog"]}
     region = {"id": "r", "type": "brushlabels", "from_name": "brush", "value": value}
-    found = {"id": task, "task": task, "project": 7, "updated_at": "2026-11-21T00:00:00Z"}
+    found = {"id": task, "task": task, "project": 7, "updated_at": updated_at}
     found["result"] = [region | {"original_width": 64, "original_height": 48}]
     seen = {"id": task, "project": 7, "data": {"photo": f"{task}.png"}}
     store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
@@ -240,6 +240,34 @@ def test_a_project_is_due_after_so_many_new_reviews(trainer: Trainer, registry: 
     store.process_pending()
     assert is_due(store, registry, 7, 1)
     assert not is_due(store, registry, 7, 2)
+
+
+def test_a_project_is_not_due_for_what_a_job_found_to_be_nothing_new(
+    trainer: Trainer, registry: Registry, store: FeedbackStore
+) -> None:
+    """The same annotation saved again, say."""
+    told = trainer({"project": 7}, Told())
+    review(store, TASKS[-2], updated_at="2026-11-22T00:00:00Z")
+    store.process_pending()
+    assert is_due(store, registry, 7, 1)
+    assert trainer({"project": 7}, Told())["version"] == told["version"]
+    assert not is_due(store, registry, 7, 1)
+
+
+def test_a_version_that_was_put_into_service_by_hand_and_taken_back_does_not_come_again(
+    trainer: Trainer, registry: Registry, store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = trainer({"project": 7}, Told())
+    registry.promote(refused["version"], 7)
+    registry.rollback(7)
+
+    def judge(registry: Registry, name: str, *_: Any, project: int) -> Judgement:
+        return Judgement(passed=True, reason="better", against=registry.in_service(project))
+
+    monkeypatch.setattr(jobs, "judge", judge)
+    review(store, HELD_OUT)
+    trainer({"project": 7}, Told())
+    assert registry.in_service(7) == OFFICIAL
 
 
 def test_what_was_reviewed_while_a_version_learned_counts_for_the_next(

@@ -19,7 +19,7 @@ from maskloop.learning.candidate import EncoderOf, make_candidate, prepare
 from maskloop.learning.dataset import ReviewedPhoto, describe, fingerprint, split
 from maskloop.learning.judging import HeldOut, judge, read_held_out
 from maskloop.learning.orders import source
-from maskloop.learning.registry import OFFICIAL, Registry
+from maskloop.learning.registry import OFFICIAL, Judgement, Registry
 from maskloop.learning.reviews import from_reviews
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.training import Progress
@@ -64,14 +64,14 @@ class Trainer:
         name = f"p{project}-{joint_identity(fingerprint(learn), self._settings.model_dump_json())[:12]}"
         trained, served = self._registry.has(name), self._registry.in_service(project)
         judged = self._registry.judgement(name) if trained else None
-        if name == served or (judged and judged.passed):
-            return self._told(name, NOTHING_NEW)
+        if name == served or (judged and (judged.passed or judged.taken_back)):
+            return self._nothing_new(name, judged, read_until)
         held_out = read_held_out(self._watched(keep, context, "Reading held-out image"))
         problems |= {place: str(problem) for place, problem in held_out.problems.items()}
         if not trained:
             problems = self._train(name, project, learn, held_out, problems, read_until, context)
         elif judged and judged.judged_on == held_out.judged_on(served):
-            return self._told(name, NOTHING_NEW)
+            return self._nothing_new(name, judged, read_until)
         context.check()
         context.progress(f"Judging {name}.")
         watch = partial(self._watched, context=context, doing=f"Judging {name}: image")
@@ -81,7 +81,7 @@ class Trainer:
             )
             if not judgement.passed or self._registry.promote(name, project, instead_of=judgement.against):
                 break  # otherwise somebody has put another version into service meanwhile
-        self._registry.record_judgement(name, judgement)
+        self._registry.record_judgement(name, judgement.model_copy(update={"read_until": read_until}))
         details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
         self._store.record_action(ACTOR, "promote" if judgement.passed else "keep back", name, details)
         return self._told(name, judgement.reason)
@@ -120,6 +120,12 @@ class Trainer:
             checkpoint=checkpoint,
         )
         return prepared.problems
+
+    def _nothing_new(self, name: str, judged: Judgement | None, read_until: datetime | None) -> dict[str, Any]:
+        """Reviews until then are no reason to look again."""
+        if judged:
+            self._registry.record_judgement(name, judged.model_copy(update={"read_until": read_until}))
+        return self._told(name, NOTHING_NEW)
 
     def _told(self, name: str, reason: str) -> dict[str, Any]:
         judgement = self._registry.judgement(name)

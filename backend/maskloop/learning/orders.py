@@ -38,11 +38,15 @@ def learned_from(version: ModelVersion, project: int) -> TrainingData | None:
 
 
 def is_due(store: FeedbackStore, registry: Registry, project: int, every: int) -> bool:
-    """Whether at least ``every`` masks of a project were reviewed since a version last learned from it.
+    """Whether at least ``every`` masks of a project were reviewed since a version last learned from it, or was judged.
 
     Raises FeedbackUnavailable.
     """
-    moments = [data.read_until or one.made_at for one in registry.versions() if (data := learned_from(one, project))]
+    moments: list[datetime | None] = []
+    for one in registry.versions():
+        if data := learned_from(one, project):
+            judged = registry.judgement(one.name)
+            moments += [data.read_until or one.made_at, judged.read_until if judged else None]
     last = max((moment for moment in moments if moment is not None), default=None)
     return sum(count_reviewed(store, project, last).values()) >= every
 

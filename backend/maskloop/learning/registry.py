@@ -75,6 +75,7 @@ class Judgement(BaseModel):
 
     metrics: of the version on what was held out for ``gate``. judged_on: equal where the held-out photos that could be
     read, their masks, and the version to beat are the same; empty in files that were written before it was kept.
+    read_until: of reviews, when the last came that there was to judge by. taken_back: somebody rolled it back since.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -84,6 +85,8 @@ class Judgement(BaseModel):
     against: str
     metrics: dict[str, float] = {}
     judged_on: str = ""
+    read_until: datetime | None = None
+    taken_back: bool = False
 
 
 class Registry:
@@ -176,7 +179,10 @@ class Registry:
         """Raises UnknownVersion."""
         self.get(name)
         with locked(self._lock):
-            write(self._directory / name / "gate.json", judgement.model_dump_json(indent=1))
+            self._write_judgement(name, judgement)
+
+    def _write_judgement(self, name: str, judgement: Judgement) -> None:
+        write(self._directory / name / "gate.json", judgement.model_dump_json(indent=1))
 
     def chances(self, name: str, project: int | None = None) -> Chances:
         """What a version's scores are worth in a project: told by its reviews or, before there are enough, by what the
@@ -259,6 +265,8 @@ class Registry:
             for name in set(left.answering().values()) - set(service.answering().values()):
                 self.weights(name)
             self._put_into_service(left)
+            if said := self.judgement(taken.name):
+                self._write_judgement(taken.name, said.model_copy(update={"taken_back": True}))
         return taken
 
     def _service(self) -> Service:
