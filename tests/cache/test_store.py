@@ -193,7 +193,8 @@ def run_at_once(count: int, work: Callable[[], None]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
+def no_thread_is_left(redis_server: str) -> Iterator[None]:
+    """But the one of the session's Redis."""
     before = threading.active_count()
     yield
     assert threading.active_count() == before
