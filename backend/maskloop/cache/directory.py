@@ -45,7 +45,6 @@ class DirectoryStore:
         self._trouble = Trouble(f"The cache directory {directory}", PAUSE)
         self._guard = threading.Lock()
         self._unswept = max_bytes  # written since the last sweep; the first write sweeps
-        self._left = 0  # what the last sweep left
 
     def get(self, key: str) -> Value | None:
         name = digest(key)
@@ -72,7 +71,7 @@ class DirectoryStore:
             self._write(digest(key), value)
             with self._guard:
                 self._unswept += size
-                if self._unswept > self._max_bytes // 64 or self._left + self._unswept > self._max_bytes:
+                if self._unswept > self._max_bytes // 64:
                     self._sweep()
         except OSError as error:
             self._trouble.note(error)
@@ -126,7 +125,7 @@ class DirectoryStore:
                     break
                 Path(path).unlink(missing_ok=True)
                 total -= size
-        self._left, self._unswept = total, 0
+        self._unswept = 0
 
     def _lock_file(self, stripe: str) -> int | None:
         folder = self._directory / LOCKS

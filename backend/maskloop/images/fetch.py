@@ -43,10 +43,10 @@ class Fetcher:
         self._auth = (
             LabelStudioAuth(str(policy.label_studio), policy.token) if policy.label_studio and policy.token else None
         )
-        # No proxy from the environment: through it, nobody would check which address is connected to.
+        # A transport of our own keeps httpx from the environment's proxies: through one, nobody would check which
+        # address is connected to.
         self._client = httpx.Client(
             transport=GuardedTransport(policy),
-            trust_env=False,
             follow_redirects=False,
             timeout=policy.timeout,
             headers={"Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "maskloop"},
