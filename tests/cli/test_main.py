@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from maskloop import __version__
-from maskloop.cli.main import COMMANDS, load
+from maskloop.cli.main import COMMANDS, app, load
 
 MASKLOOP = [sys.executable, "-m", "maskloop.cli.main"]
 
@@ -32,8 +33,8 @@ def test_help_lists_the_commands_and_imports_none_of_them() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
-    shown = run(name, "--help")
-    assert shown.returncode == 0, shown.stderr
+    shown = CliRunner().invoke(app, [name, "--help"])
+    assert shown.exit_code == 0, shown.output
     assert f"maskloop {name}" in shown.stdout
     assert "completion" not in shown.stdout, "its script would call a program that isn't there"
 
