@@ -24,8 +24,6 @@ LOCK = zlib.crc32(b"maskloop feedback")
 """Names the lock that those who write to a PostgreSQL database take in turn."""
 BUSY_TIMEOUT = 30.0
 """How long to wait for another writer, seconds."""
-STILL = 60.0
-"""How long a writer may stand still, seconds: PostgreSQL then lets the next one write."""
 ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 """PostgreSQL's machine counts as gone after so many unanswered questions, so many seconds apart."""
 REPLACE = "Restore it from a backup, or move it away and run `maskloop sync`."
@@ -93,9 +91,7 @@ def writing(engine: Engine) -> Iterator[Session]:
     """A session that commits at its end, one at a time in the whole database. Raises FeedbackUnavailable."""
     with _explained(), engine.connect().execution_options(writes=True) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
-            patience = {"lock_timeout": BUSY_TIMEOUT, "idle_in_transaction_session_timeout": STILL}
-            for setting, seconds in patience.items():
-                connection.execute(text(f"SET LOCAL {setting} = '{seconds:g}s'"))
+            connection.execute(text(f"SET LOCAL lock_timeout = '{BUSY_TIMEOUT:g}s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         with Session(connection) as session:
             yield session
