@@ -19,8 +19,12 @@ BRUSH, RECTANGLE, POLYGON = (
     frozenset({"rectanglelabels", "rectangle"}),
     frozenset({"polygonlabels", "polygon"}),
 )
-GEOMETRY = dict.fromkeys(BRUSH, "rle") | dict.fromkeys(RECTANGLE, "x") | dict.fromkeys(POLYGON, "points")
-"""What the value of a shape of each type holds; that of a label alone doesn't."""
+GEOMETRY: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(BRUSH, ("rle",)),
+    **dict.fromkeys(RECTANGLE, ("x", "y", "width", "height", "rotation")),
+    **dict.fromkeys(POLYGON, ("points",)),
+}
+"""What the value of a shape of each type holds; that of a label alone doesn't have the first."""
 PREDICTED_IOU = "predicted_iou"
 """Key of a predicted region's score as the model gave it, where ``score`` is a chance."""
 MAX_PIXELS = 100_000_000
@@ -58,12 +62,17 @@ def is_shape(region: object) -> TypeGuard[Region]:
     if not isinstance(region, Mapping) or not isinstance(region.get("id"), str):
         return False
     kind, value = region.get("type"), region.get("value")
-    return isinstance(kind, str) and isinstance(value, Mapping) and GEOMETRY.get(kind) in value
+    return isinstance(kind, str) and kind in GEOMETRY and isinstance(value, Mapping) and GEOMETRY[kind][0] in value
 
 
 def is_outline(region: object) -> TypeGuard[Region]:
     """Whether it says which pixels are the object's; a rectangle doesn't."""
     return is_shape(region) and region["type"] in BRUSH | POLYGON
+
+
+def geometry(region: Region) -> Mapping[str, object]:
+    """What says which pixels are a shape's, whatever it is called."""
+    return {key: region["value"].get(key) for key in GEOMETRY[region["type"]]}
 
 
 def label(region: Region) -> str | None:

@@ -133,7 +133,7 @@ def overlap_of(before: Region, after: Region) -> float:
         raise UnusableRegion(
             f"the region was predicted in an image of {w} x {h} pixels and is now of {width} x {height}"
         )
-    if (before["type"], before.get("value")) == (after["type"], after.get("value")):
+    if regions.geometry(before) == regions.geometry(after):
         return 1.0
     return iou(regions.mask(before), regions.mask(after))
 
