@@ -8,7 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 
 from maskloop.errors import BadRequest
 from maskloop.geometry.label_studio_rle import encode
-from maskloop.learning import state
+from maskloop.learning import database, state
 from maskloop.learning.calibration import Calibration
 from maskloop.learning.database import default_file
 from maskloop.learning.events import ReviewGiven
@@ -308,6 +308,21 @@ def test_what_another_database_holds_is_taken_over_once(store: FeedbackStore, tm
     (tmp_path / "notes").write_text("These are notes. " * 99)
     with pytest.raises(FeedbackUnavailable, match="not a database"):
         store.take_over(tmp_path / "notes")
+
+
+def test_what_is_taken_over_stays_as_it_is(store: FeedbackStore, tmp_path: Path) -> None:
+    """Made by an older maskloop, or another program's."""
+    of_before, others = tmp_path / "50% of it.db", tmp_path / "label_studio.sqlite3"
+    engine = database.connect(f"sqlite:///{of_before}")
+    database.migrate(engine, "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(others)) as connection:
+        connection.execute("CREATE TABLE task (id INTEGER PRIMARY KEY)")
+    before = [file.read_bytes() for file in (of_before, others)]
+    assert store.take_over(of_before) == 0
+    with pytest.raises(BadRequest, match=r"label_studio\.sqlite3 is no feedback database"):
+        store.take_over(others)
+    assert [file.read_bytes() for file in (of_before, others)] == before
 
 
 def test_secrets_in_a_webhook_are_not_kept(tmp_path: Path, webhook: Webhook) -> None:

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
@@ -35,12 +35,8 @@ def default_file(data_dir: Path) -> Path:
     return data_dir / "feedback.db"
 
 
-def url_of(file: Path) -> str:
-    return f"sqlite:///{file}"
-
-
 def default_url(data_dir: Path) -> str:
-    return url_of(default_file(data_dir))
+    return f"sqlite:///{default_file(data_dir)}"
 
 
 def connect(url: str) -> Engine:
@@ -56,6 +52,11 @@ def connect(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def connect_to_read(file: Path) -> Engine:
+    """An engine for an SQLite file that stays as it is; nothing is connected yet."""
+    return create_engine(URL.create("sqlite", database=file.absolute().as_uri(), query={"mode": "ro", "uri": "true"}))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

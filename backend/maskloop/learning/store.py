@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Row, Subquery, func, insert, select
+from sqlalchemy import Engine, Row, Subquery, func, insert, inspect, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
@@ -152,16 +152,17 @@ class FeedbackStore:
     def take_over(self, file: Path) -> int:
         """Record the events of another database, in a file, as if they had come here; how many weren't known.
 
-        Raises BadRequest if it is no other, and FeedbackUnavailable.
+        The file stays as it is. Raises BadRequest if it is no other feedback database, and FeedbackUnavailable.
         """
         if self.is_in(file):
             raise BadRequest(f"{file} is the database in use.", "Name the one to fill with MASKLOOP_DATABASE_URL.")
-        other = database.connect(database.url_of(file))
-        database.migrate(other)
+        other = database.connect_to_read(file)
         self.migrate()
         taken = 0
         columns = Event.identity, Event.source, Event.action, Event.received_at, Event.payload
         with reading(other) as theirs, writing(self._engine) as session:
+            if not inspect(theirs.connection()).has_table(Event.__tablename__):
+                raise BadRequest(f"{file} is no feedback database.")
             known = set(session.scalars(select(Event.identity)))
             rows = theirs.execute(select(*columns).order_by(Event.id), execution_options={"yield_per": BATCH})
             for part in rows.mappings().partitions():
