@@ -48,6 +48,10 @@ def test_nms_keeps_no_two_that_overlap_and_drops_none_without_cause(
     assert (np.diff(scores[kept]) <= 0).all()
 
 
+def test_nms_keeps_boxes_that_overlap_by_just_the_threshold() -> None:
+    assert boxes.nms([[0, 0, 2, 1], [0, 0, 1, 1]], [0.9, 0.8], 0.5).tolist() == [0, 1]
+
+
 def test_nms_of_nothing_is_nothing() -> None:
     assert boxes.nms(np.zeros((0, 4)), np.zeros(0), 0.5).tolist() == []
 

@@ -117,3 +117,11 @@ def test_a_stream_cut_short_is_refused() -> None:
 def test_what_is_no_list_of_bytes_is_refused(bad: object) -> None:
     with pytest.raises(ValueError, match=r"bytes|range"):
         rle.decode(bad, 3, 3)  # type: ignore[arg-type]
+
+
+def test_a_stream_of_more_pixels_than_it_says_or_of_other_words_is_refused() -> None:
+    longer = stream(4, (1, 1), (2, 0), (3, 4), (8, 255))
+    with pytest.raises(ValueError, match="more pixels"):
+        rle.decode(longer, 1, 1)
+    with pytest.raises(ValueError, match="8-bit"):
+        rle.decode([*longer[:4], longer[4] | 0x40, *longer[5:]], 1, 1)

@@ -45,9 +45,10 @@ def test_small_holes_are_filled_and_small_islands_removed() -> None:
     drawn = np.zeros((60, 60), bool)
     drawn[2:12, 2:12] = True
     drawn[4:6, 4:6] = drawn[8:11, 8:11] = False
-    drawn[15:17, 15:17] = True
+    drawn[15:17, 15:17] = drawn[range(20, 26), range(20, 26)] = True
     cleared = masks.without_small_regions(drawn, 5)
     assert cleared[4:6, 4:6].all()
     assert not cleared[8:11, 8:11].any()
     assert not cleared[15:17, 15:17].any()
+    assert cleared[range(20, 26), range(20, 26)].all(), "an island may hang together by corners"
     assert masks.without_small_regions(drawn, 1000).sum() == 100, "the largest island stays"

@@ -117,6 +117,7 @@ def test_ways_between_holes_that_lie_apart_are_not_measured(monkeypatch: pytest.
 
 def test_small_holes_are_closed_and_small_parts_left_out() -> None:
     mask = disc(100, 100, 60) & ~disc(100, 100, 3) & ~disc(130, 100, 10) | disc(250, 100, 3) | disc(250, 50, 12)
+    mask |= disc(20, 20, 6) & ~disc(20, 20, 5)
     kept = polygons.outlines(mask, min_part=50, min_hole=50)
     assert len(kept) == 2
     filled = polygons.fill(kept, *mask.shape)
@@ -124,6 +125,7 @@ def test_small_holes_are_closed_and_small_parts_left_out() -> None:
     assert not filled[100, 130]
     assert filled[50, 250]
     assert not filled[100, 250]
+    assert not filled[:30, :30].any(), "a thin ring is a small part"
 
 
 def test_the_largest_part_is_kept_however_small() -> None:
