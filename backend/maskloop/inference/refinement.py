@@ -26,7 +26,10 @@ class Refinement:
         self._answers: Recent[MaskLogits] = Recent(CAPACITY)
 
     def answer(self, decoder: Decoder, embedding: Embedding, identity: str, steps: Sequence[Prompt]) -> MaskLogits:
-        """The answer to the last step. ``identity``: of embedding and decoder. Raises ValueError without a step."""
+        """The answer to the last step. ``identity``: of the embedding; the decoder is always one.
+
+        Raises ValueError without a step.
+        """
         keys = list(_keys(identity, steps))
         done, found = self._longest(keys)
         for key, step in zip(keys[done:], steps[done:], strict=True):

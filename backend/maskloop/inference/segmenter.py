@@ -77,7 +77,7 @@ class Segmenter:
     def refine(self, reference: str, objects: Callable[[ImageSize], Sequence[Sequence[Prompt]]]) -> list[MaskLogits]:
         """One mask for each object, given the prompts placed on it one after the other, each holding all so far."""
         known, embedding = self._embedded(self._loader.locate(reference))
-        identity = f"{self._identity(known)} {self._model}"
+        identity = self._identity(known)
         return [self._refinement.answer(self.engine, embedding, identity, steps) for steps in objects(embedding.size)]
 
     def everything(self, reference: str, settings: AutomaticSettings) -> Proposals:
