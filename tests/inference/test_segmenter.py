@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from maskloop.cache.index import FRESH
 from maskloop.errors import ImageRefused, ImageUnavailable, ImageUnreadable
 from maskloop.inference import Segmenter
 from maskloop.sam.automatic import AutomaticSettings
@@ -131,6 +132,14 @@ class TestOnce:
         ask(make(engine), fake, A)
         assert not engine.encoded
 
+    def test_of_pixels_that_are_at_hand(self, make: Make, picture: Picture, fake: SimpleNamespace) -> None:
+        pixels = picture("a.png", 1)
+        engine = fake.FakeEngine()
+        make(engine).embedding_of(pixels)
+        ask(make(engine), fake, A)
+        make(engine).embedding_of(pixels)
+        assert len(engine.encoded) == 1
+
     def test_by_each_engine(self, make: Make, picture: Picture, fake: SimpleNamespace) -> None:
         """Another engine's embedding is of no use: other weights, other precision."""
         picture("a.png", 1)
@@ -177,14 +186,17 @@ class TestChanged:
     def test_address_is_asked_by_its_etag(
         self, make: Make, web: Any, fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("maskloop.cache.index.FRESH", 0.0)
+        now = [1e6]
+        monkeypatch.setattr("maskloop.inference.segmenter.time", SimpleNamespace(time=lambda: now[0]))
         image = np.zeros((9, 9, 3), np.uint8)
         engine = fake.FakeEngine()
         segmenter = make(engine, allowed_hosts=(web.host,))
         web.gives("/a.png", png(image), ETag='"1"')
         first = ask(segmenter, fake, f"{web.url}/a.png")
         web.gives("/a.png", b"", 304)
-        assert np.array_equal(ask(segmenter, fake, f"{web.url}/a.png"), first)
+        now[0] += FRESH
+        for _ in range(2):
+            assert np.array_equal(ask(segmenter, fake, f"{web.url}/a.png"), first)
         assert [headers.get("if-none-match") for _, headers in web.seen] == [None, '"1"']
         assert len(engine.encoded) == 1
 
@@ -277,6 +289,15 @@ class TestEverything:
         for one, other in zip(first, again, strict=True):
             assert np.array_equal(one.pixels, other.pixels)
 
+    def test_by_many_threads_is_looked_for_once(self, make: Make, picture: Picture, fake: SimpleNamespace) -> None:
+        picture("a.png", 1, height=64, width=64)
+        picture("b.png", 1, height=64, width=64)
+        alone, together = fake.FakeEngine(), fake.FakeEngine()
+        make(alone, model="other").everything(B, self.SETTINGS)
+        segmenter = make(together)
+        at_once(4, lambda: segmenter.everything(A, self.SETTINGS))
+        assert together.decoded == alone.decoded
+
     def test_depends_on_the_settings(self, make: Make, picture: Picture) -> None:
         picture("a.png", 1, height=64, width=64)
         segmenter = make()
@@ -315,6 +336,10 @@ class TestEverything:
         assert np.array_equal(picker.proposals.boxes, proposals.boxes)
         assert (engine.encoded, engine.decoded) == ([], 0)
         assert segmenter.picker(A, AutomaticSettings(points_per_side=3)) is None
+
+    def test_nothing_is_read_to_know_that_there_is_nothing_to_pick_from(self, make: Make, web: Any) -> None:
+        assert make(allowed_hosts=(web.host,)).picker(f"{web.url}/a.png", self.SETTINGS) is None
+        assert not web.seen
 
     def test_are_not_picked_from_once_the_image_is_another(self, make: Make, picture: Picture) -> None:
         picture("a.png", 1, height=64, width=64, mtime=1)
