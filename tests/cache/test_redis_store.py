@@ -8,7 +8,7 @@ import threading
 import pytest
 from redis import Redis
 
-from maskloop.cache.redis_store import RedisStore
+from maskloop.cache.redis_store import KEPT, RedisStore
 
 ROOM = 100_000
 
@@ -66,3 +66,13 @@ def test_a_redis_that_is_gone_is_no_cache_and_said_once(caplog: pytest.LogCaptur
                 pass
     [record] = caplog.records
     assert "going on without it" in record.getMessage()
+
+
+def test_what_nobody_asks_for_is_dropped_in_time(redis: Redis) -> None:
+    store = RedisStore(redis, ROOM)
+    store.put("a", b"value")
+    [key] = [key for key in redis.scan_iter("*") if redis.ttl(key) > 0]
+    assert KEPT - 60 < redis.ttl(key) <= KEPT
+    redis.expire(key, 60)
+    store.get("a")
+    assert redis.ttl(key) > 60
