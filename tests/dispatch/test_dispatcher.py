@@ -219,6 +219,7 @@ def test_a_job_past_its_deadline_is_not_run(
     late = click(dispatcher, "echo", "late", deadline=0.2)
     with pytest.raises(DeadlineExceeded, match="in time"):
         dispatcher.wait(late)
+    assert overview(redis)[CLICKS].waiting == 0
     unwatched = click(dispatcher, "echo", "unwatched", deadline=0.2)
     until(lambda: unwatched.remaining() < 0)
     let_go(redis)
