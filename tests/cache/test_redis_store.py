@@ -76,3 +76,9 @@ def test_what_nobody_asks_for_is_dropped_in_time(redis: Redis) -> None:
     redis.expire(key, 60)
     store.get("a")
     assert redis.ttl(key) > 60
+
+
+def test_a_lock_that_ran_out_is_nobodys_to_let_go(redis: Redis) -> None:
+    store = RedisStore(redis, ROOM)
+    with store.lock("a"):
+        assert redis.delete(*redis.scan_iter("*lock*")) == 1
