@@ -424,3 +424,10 @@ def test_what_is_no_event_is_refused(backend: Backend, notes: Notes, payload: by
 
 def test_a_rectangle_is_answered_too(backend: Backend, clicks: None) -> None:
     assert controls(backend.predict(request(box(25, 25, 50, 50, label="Bird")))) == ["smartbox"]
+
+
+def test_a_mask_that_no_control_could_hold_is_not_made(backend: Backend) -> None:
+    """There is no worker either."""
+    backend.setup(setup(extra={"outputs": ["gone"]}))
+    with pytest.raises(BadLabelConfig, match="No control on the image 'image' that was asked for"):
+        backend.predict(request(point(25, 50)))
