@@ -17,7 +17,7 @@ from maskloop.learning import database
 from maskloop.learning.database import connect, default_url, migrate, reading, writing
 from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Annotation, Base, Prediction, RegionVerdict
+from maskloop.learning.tables import Annotation, Base, Certainty, RegionVerdict
 
 
 def test_migrations_make_the_tables_that_the_code_expects(url: str) -> None:
@@ -145,7 +145,10 @@ def test_an_update_does_not_read_all_verdicts_for_each_annotation(
     assert "SCAN region_verdicts" not in found
 
 
-def test_what_was_judged_by_older_rules_is_judged_anew_once(url: str, tmp_path: Path) -> None:
+def test_what_was_judged_by_older_rules_is_judged_anew_once(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     engine = connect(url)
     migrate(engine, "0002")
     shape = {"type": "polygonlabels", "value": {"points": [[0, 0], [50, 0], [0, 50]], "polygonlabels": ["Dog"]}}
@@ -158,8 +161,8 @@ def test_what_was_judged_by_older_rules_is_judged_anew_once(url: str, tmp_path: 
             f"VALUES ('x', 'label-studio', 'ANNOTATION_CREATED', {moment}, '', '', 'applied')",
             "INSERT INTO annotations (id, task_id, project_id, event_id, identity, updated_at, received_at, result, "
             f"skipped, converted, deleted) VALUES (1, 5, 7, 1, 'x', {moment}, {moment}, :result, false, false, false)",
-            "INSERT INTO predictions (identity, task_id, model_version, result, made_at) "
-            f"VALUES ('x', 5, 'v1', :result, {moment})",
+            "INSERT INTO predictions (identity, task_id, model_version, prompts, result, made_at) "
+            f"VALUES ('x', 5, 'v1', NULL, :result, {moment}), ('y', 5, 'v1', '[]', :result, {moment})",
             "INSERT INTO region_verdicts (task_id, annotation_id, region_id, verdict, at, problem) "
             f"VALUES (5, 1, 'a', 'edited', {moment}, '')",
         ):
@@ -168,5 +171,6 @@ def test_what_was_judged_by_older_rules_is_judged_anew_once(url: str, tmp_path: 
     assert [store.process_pending().applied for _ in range(2)] == [1, 0]
     with store.session() as session:
         assert [row.verdict for row in session.scalars(select(RegionVerdict))] == ["accepted"]
-        assert session.scalars(select(Prediction.scores)).all() == [[0.9]]
+        assert session.execute(select(Certainty.prediction_id, Certainty.predicted_iou)).all() == [(1, 0.9)]
+    assert "1 predictions are read" in caplog.text
     assert store.judged_since(0)[1] == {7}

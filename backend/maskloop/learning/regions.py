@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -86,6 +87,12 @@ def predicted_score(region: Region) -> float | None:
     """What the model thought of a predicted region, before that became a chance."""
     score = region.get(PREDICTED_IOU, region.get("score"))
     return float(score) if isinstance(score, int | float) else None
+
+
+def mean_score(result: Iterable[Region]) -> float | None:
+    """The mean of what the model thought of predicted regions; None if it said nothing of any."""
+    scores = [score for region in result if (score := predicted_score(region)) is not None]
+    return fmean(scores) if scores else None
 
 
 def image_of(region: Region, data: Mapping[str, Any], controls: Mapping[str, Any]) -> str:

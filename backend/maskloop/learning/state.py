@@ -23,10 +23,11 @@ from maskloop.learning.events import (
     TaskGone,
     TaskHeard,
 )
-from maskloop.learning.regions import predicted_score, shapes
+from maskloop.learning.regions import mean_score, shapes
 from maskloop.learning.tables import (
     Annotation,
     AuditLine,
+    Certainty,
     Event,
     Outcome,
     Prediction,
@@ -189,12 +190,14 @@ def _prediction(session: Session, event: Event, change: PredictionMade, touched:
             label_studio_id=change.id,
             model_version=change.model_version,
             score=change.score,
-            scores=[score for region in change.result if (score := predicted_score(region)) is not None],
             prompts=change.prompts,
             result=change.result,
             made_at=event.received_at,
         )
         session.add(known)
+        if change.prompts is None and (mean := mean_score(change.result)) is not None:
+            session.flush()
+            session.add(Certainty(prediction_id=known.id, predicted_iou=mean))
     elif change.id is not None and known.label_studio_id != change.id:
         known.label_studio_id = change.id
     else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from maskloop.learning.spool import FeedbackUnavailable, Source, Spool, Waiting
 from maskloop.learning.tables import (
     Annotation,
     AuditLine,
+    Certainty,
     Decision,
     Event,
     Outcome,
@@ -268,33 +270,40 @@ class FeedbackStore:
         annotated = select(Annotation.id).where(Annotation.task_id == Task.id, ~Annotation.deleted).exists()
         untouched = ranked.c.decision.is_(None) & ~annotated
         query = (
-            select(Task.id, Prediction.score, Prediction.scores, Prediction.model_version, ranked.c.decision)
+            select(Task.id, Prediction.score, Certainty.predicted_iou, Prediction.model_version, ranked.c.decision)
             .outerjoin(newest, newest.c.task_id == Task.id)
             .outerjoin(Prediction, Prediction.id == newest.c.id)
+            .outerjoin(Certainty, Certainty.prediction_id == newest.c.id)
             .outerjoin(ranked, (ranked.c.task_id == Task.id) & (ranked.c.rank == 1))
             .where(Task.project_id == project_id, ~Task.deleted)
             .where(untouched | ranked.c.decision.in_((Decision.REJECTED, Decision.FLAGGED)))
         )
         with self.session() as session:
             rows = session.execute(query).all()
-        found = [
-            TaskToReview(
-                row.id, project_id, _score_now(row, worth), row.model_version, row.decision and Decision(row.decision)
-            )
-            for row in rows
-        ]
+        scores = _scores_now(rows, worth)
         uncertain = [
-            one
-            for one in found
-            if one.decision is not None or threshold is None or one.score is None or one.score < threshold
+            row
+            for row in rows
+            if row.decision is not None or threshold is None or (score := scores[row.id]) is None or score < threshold
         ]
-        return sorted(uncertain, key=lambda one: (one.score is not None, one.score or 0.0, one.task_id))[:limit]
+        uncertain.sort(key=lambda row: (scores[row.id] is not None, scores[row.id] or 0.0, row.id))
+        return [
+            TaskToReview(row.id, project_id, scores[row.id], row.model_version, row.decision and Decision(row.decision))
+            for row in uncertain[:limit]
+        ]
 
 
-def _score_now(prediction: Row[Any], worth: Callable[[str], Calibration | None]) -> float | None:
-    """The mean of what its regions' scores are worth; as it was if there are none, or nobody knows."""
-    calibration = worth(prediction.model_version) if prediction.scores else None
-    return prediction.score if calibration is None else round(float(calibration(prediction.scores).mean()), 4)
+def _scores_now(rows: Sequence[Row[Any]], worth: Callable[[str], Calibration | None]) -> dict[int, float | None]:
+    """What the scores of tasks are worth; as they were if the model said nothing of a region, or nobody knows."""
+    scores = {row.id: row.score for row in rows}
+    predicted = defaultdict[str, dict[int, float]](dict)
+    for row in rows:
+        if row.predicted_iou is not None:
+            predicted[row.model_version][row.id] = row.predicted_iou
+    for version, ious in predicted.items():
+        if (calibration := worth(version)) is not None:
+            scores |= zip(ious, calibration(list(ious.values())).round(4).tolist(), strict=True)
+    return scores
 
 
 def ranked_reviews() -> Subquery:

@@ -159,11 +159,24 @@ class Prediction(Base):
     model_version: Mapped[str] = mapped_column(String(256))
     score: Mapped[float | None]
     """As people saw it."""
-    scores: Mapped[Any]
-    """Of the regions, as the model gave them."""
     prompts: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
     result: Mapped[Any]
     made_at: Mapped[datetime]
+
+
+class Certainty(Base):
+    """What the model thought of a task's prediction, before that became a chance.
+
+    Not in the prediction's row, which is as long as its masks: SQLite would read through all of them.
+    """
+
+    __tablename__ = "certainties"
+
+    prediction_id: Mapped[int] = mapped_column(
+        Serial, ForeignKey("predictions.id"), primary_key=True, autoincrement=False
+    )
+    predicted_iou: Mapped[float]
+    """Mean of its regions."""
 
 
 class RegionVerdict(Base):
