@@ -202,11 +202,15 @@ def test_each_click_may_use_all_cores_batches_share_them_and_training_leaves_one
     assert tuple(int(child.env["MASKLOOP_THREADS"]) for child in children) == expected
 
 
-def test_as_many_connections_are_taken_as_the_system_lets() -> None:
+@pytest.mark.parametrize("files", [serve.FILES, 600])
+def test_as_many_connections_are_taken_as_the_system_lets_within_reason(
+    files: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "FILES", files)
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, most), most))
     serve.allow_many_files()
-    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(files, most), most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 

@@ -50,6 +50,8 @@ KEEP_ALIVE = 75
 """Seconds that an idle connection of Label Studio's is kept."""
 PATIENCE = 30.0
 """Seconds after which it is said that the workers are still loading the model."""
+FILES = 1 << 16
+"""Open at once, at most."""
 NO_LABEL_STUDIO = (
     "not set: uploads can't be read, and late predictions not delivered (MASKLOOP_LABEL_STUDIO_URL, _API_KEY)"
 )
@@ -108,9 +110,10 @@ def serve(settings: Settings) -> None:
 
 
 def allow_many_files() -> None:
-    """Each connection is one, and an idle one is kept: the 1024 that are usual would let few lock out all others."""
+    """Each connection is one, and an idle one is kept: the 1024 that are usual would let few lock out all others. What
+    the system would let is beyond reason at some places, and refused at others."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, FILES), most))
 
 
 class _Server(uvicorn.Server):
