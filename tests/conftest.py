@@ -246,19 +246,24 @@ class Serving:
 
 
 @pytest.fixture(scope="session")
-def prepared_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the first start prepares for this machine, kept for the next."""
-    return tmp_path_factory.mktemp("engines")
+def share_engines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """``share_engines(data)``: what the first start prepares for this machine is found in that data directory too."""
+    prepared = tmp_path_factory.mktemp("engines")
+
+    def share(data: Path) -> None:
+        (data / "cache").mkdir(parents=True)
+        (data / "cache" / "engines").symlink_to(prepared)
+
+    return share
 
 
 @pytest.fixture
 def maskloop_serve(
-    tmp_path: Path, prepared_engines: Path, until: Callable[..., None]
+    tmp_path: Path, share_engines: Callable[[Path], None], until: Callable[..., None]
 ) -> Iterator[Callable[..., Serving]]:
     """``maskloop_serve("--flag", ..., engine="torch-cpu")`` starts it, with the settings as variables, and waits."""
     started: list[subprocess.Popen[bytes]] = []
-    (tmp_path / "data" / "cache").mkdir(parents=True)
-    (tmp_path / "data" / "cache" / "engines").symlink_to(prepared_engines)
+    share_engines(tmp_path / "data")
 
     def start(*flags: str, wait: bool = True, **settings: str) -> Serving:
         with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -52,12 +52,18 @@ def token(label_studio: LabelStudio) -> str:
 
 
 @pytest.fixture(scope="session")
-def serve(label_studio: LabelStudio, official_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Serve:
+def serve(
+    label_studio: LabelStudio,
+    official_weights: Path,
+    share_engines: Callable[[Path], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Serve:
     """``with serve(token, batch_deadline=5) as server`` runs a server of its own, with these settings."""
 
     @contextmanager
     def start(token: str, **settings: object) -> Iterator[Server]:
         data = tmp_path_factory.mktemp("maskloop")
+        share_engines(data)
         settings = {"train_workers": 0, "click_deadline": 60, **settings}
         with maskloop_running(data, free_port(), label_studio=label_studio.url, token=token, **settings) as (_, url):
             yield Server(url, data)

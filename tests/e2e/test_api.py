@@ -21,7 +21,6 @@ from e2e.scene import (
     SAUCER,
     TABLE,
     WIDTH,
-    Login,
     Project,
     Server,
     brush_mask,
@@ -163,13 +162,6 @@ def test_the_next_photos_are_encoded_while_the_first_is_clicked(
     project = connected(maskloop_server, [photo_file(name) for name in ("coffee.png", "rocket.jpg", "chelsea.png")])
     project.interact(min(task["id"] for task in project.tasks()), click(COFFEE))
     until(lambda: maskloop_server.jobs_done("encode") >= before + 2)
-
-
-def test_a_legacy_token_reads_uploaded_images_too(serve: Serve, connected: Connect, login: Login) -> None:
-    with serve(login.legacy_token, batch_workers=0) as server:
-        project = connected(server, [photo_file("coffee.png")])
-        [task] = project.tasks()
-        assert holds(brush_mask(project.interact(task["id"], click(COFFEE))["result"]), COFFEE)
 
 
 @pytest.mark.timeout(1200)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from e2e.scene import COFFEE, CONFIG, JSON, Project, Server, brush_region, click, photo_file
+from e2e.scene import COFFEE, CONFIG, JSON, Login, Project, Server, brush_region, click, photo_file
 from maskloop.demo.label_studio import LabelStudio
 from maskloop.learning.dataset import is_held_out
 from maskloop.learning.registry import OFFICIAL
@@ -35,11 +35,13 @@ def shown(project: Project) -> str:
 @pytest.mark.timeout(1200)
 def test_what_people_correct_comes_back_as_a_version_and_can_be_taken_back(
     label_studio: LabelStudio,
-    token: str,
+    login: Login,
     serve: Callable[..., AbstractContextManager[Server]],
     connected: Callable[..., Project],
     until: Callable[..., None],
 ) -> None:
+    """With a legacy token; the other tests use a personal access token."""
+    token = login.legacy_token
     with serve(token, train_workers=1, train_every=0, encode_ahead=0, engine="torch-cpu") as server:
         project = connected(server, [photo_file(name) for name in PHOTOS], CONFIG)
         tasks = [task["id"] for task in project.tasks()]
