@@ -157,10 +157,6 @@ class Batches:
 
     def _leave(self, late: Sequence[_Asked]) -> None:
         """What happens to tasks that nobody waits for any more."""
-        known = self._ledger.know([one.wanted.key for one in late])
-        lost = [one for one, is_known in zip(late, known, strict=True) if not is_known]
-        fail(lost, QueueUnavailable("Redis lost the task.", "Retrieve again; see that Redis keeps its data."))
-        late = [one for one in late if one.answer is None]
         left = [one for one in late if one.wanted.project == NOBODY or not self._delivers]
         self._drop(left)
         fail(
@@ -169,8 +165,12 @@ class Batches:
                 f"Not ready within {self._deadline:g} s, and later it can't be delivered.", HOW_TO_DELIVER
             ),
         )
-        if len(late) > len(left):
-            log.info("project=%d %d tasks will be delivered when they are ready", late[0].wanted.project, len(late))
+        promised = [one for one in late if one.answer is None]
+        known = self._ledger.know([one.wanted.key for one in promised])
+        lost = [one for one, is_known in zip(promised, known, strict=True) if not is_known]
+        fail(lost, QueueUnavailable("Redis lost the task.", "Retrieve again; see that Redis keeps its data."))
+        if count := sum(known):
+            log.info("project=%d %d tasks will be delivered when they are ready", promised[0].wanted.project, count)
 
     def _drop(self, asked: Sequence[_Asked]) -> None:
         for chunk in chunks([one for one in asked if one.ticket]):
