@@ -1,21 +1,24 @@
 """Those who use one Redis share one data directory."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from maskloop.cli.same_data import KEY, LEASE, sharing
+from maskloop.cli import same_data
+from maskloop.cli.same_data import KEY, identity, sharing
 from maskloop.errors import QueueUnavailable
+from maskloop.labelstudio.troubles import Troubles
 
 
-def refused(redis: Redis, data_dir: Path) -> bool:
-    try:
-        with sharing(redis, data_dir):
-            return False
-    except QueueUnavailable:
-        return True
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases that end while a test waits."""
+    monkeypatch.setattr(same_data, "LEASE", 1.0)
+    monkeypatch.setattr(same_data, "RENEWAL", 0.05)
+    monkeypatch.setattr(same_data, "LOOK", 0.01)
 
 
 @pytest.fixture
@@ -29,29 +32,32 @@ def other(tmp_path: Path) -> Path:
 
 
 def test_another_directory_is_refused_as_long_as_one_is_in_use(redis: Redis, one: Path, other: Path) -> None:
-    with sharing(redis, one), sharing(redis, one):
-        assert refused(redis, other)
-    assert not refused(redis, other)
+    """Though one of those who use it has ended. Who holds it is told."""
+    with sharing(redis, one):
+        with sharing(redis, one):
+            pass
+        assert redis.exists(KEY)
+        with pytest.raises(QueueUnavailable) as refused, sharing(redis, other):
+            pass
+    assert f", {one})" in str(refused.value)
 
 
-def test_who_leaves_takes_it_from_nobody(
-    redis: Redis, one: Path, other: Path, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+def test_after_the_last_has_ended_another_waits_for_the_lease_and_begins(
+    redis: Redis, one: Path, other: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("maskloop.cli.same_data.RENEWAL", 0.01)
+    caplog.set_level(logging.INFO)
     with sharing(redis, one):
-        assert not refused(redis, one)
-        until(lambda: redis.exists(KEY))
-        assert refused(redis, other)
-
-
-def test_who_was_killed_may_start_at_once_and_another_before_long(redis: Redis, one: Path, other: Path) -> None:
-    with sharing(redis, one):
-        held = redis.get(KEY)
-    assert held
-    redis.set(KEY, held, ex=LEASE)
-    assert refused(redis, other)
-    assert not refused(redis, one)
-    redis.set(KEY, held, px=1)
-    while redis.exists(KEY):
         pass
-    assert not refused(redis, other)
+    with sharing(redis, one):
+        assert caplog.text == ""
+    with sharing(redis, other):
+        assert "waiting" in caplog.text
+
+
+def test_who_loses_it_meanwhile_says_so(redis: Redis, one: Path, other: Path, until: Callable[..., None]) -> None:
+    troubles = Troubles(redis)
+    with sharing(redis, one):
+        redis.set(KEY, f"{identity(other)} elsewhere, /other", ex=60)
+        until(lambda: "Another maskloop uses this Redis" in " ".join(troubles.all().values()))
+        redis.delete(KEY)
+        until(lambda: not troubles.all())

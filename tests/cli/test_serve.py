@@ -134,9 +134,9 @@ def test_a_worker_elsewhere_needs_the_servers_data(
         environment = {**os.environ, "MASKLOOP_WEIGHTS_DIR": "/nowhere"}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60).stderr
 
+    second = maskloop_serve(wait=False, redis_url=redis_server, data_dir=str(tmp_path / "other"), **nowhere)
     assert "Another maskloop uses this Redis" in start(tmp_path / "other")
     assert "Another maskloop uses this Redis" in str(overview(redis)[QueueName.BATCH].failure)
-    second = maskloop_serve(wait=False, redis_url=redis_server, data_dir=str(tmp_path / "other"), **nowhere)
     assert "Another maskloop uses this Redis" in ended(second)
     assert "maskloop weights fetch" in start(tmp_path / "data")
 

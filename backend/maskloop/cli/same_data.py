@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import logging
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from redis import Redis
-from redis.exceptions import RedisError
 
 from maskloop.background import repeat, running
 from maskloop.dispatch.queues import reaching_redis
 from maskloop.errors import QueueUnavailable
 from maskloop.files import locked, replacing
+from maskloop.labelstudio.troubles import Troubles
 
 KEY = "maskloop:data"
 FILE = "id"
-LEASE = 10
-"""Seconds for which the id is held after the death of the last who held it."""
+LEASE = 10.0
+"""Seconds for which the id is held after the end of the last who held it."""
 RENEWAL = 2.0
+LOOK = 0.1
+"""Seconds between looks at whether another's lease ends."""
 
 HOLD = """
 local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-return 1
+if held and held:sub(1, #ARGV[1]) ~= ARGV[1] then
+    return {held:sub(#ARGV[1] + 2), redis.call('PTTL', KEYS[1])}
+end
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
 """
+"""The id decides; what is said of its holder is told to others."""
+
+log = logging.getLogger("maskloop.redis")
+
+
+class Other(NamedTuple):
+    """Who holds another id, and for how many seconds yet."""
+
+    name: str
+    left: float
 
 
 @contextmanager
@@ -36,24 +54,40 @@ def sharing(redis: Redis, data_dir: Path) -> Iterator[None]:
     one's is held, or Redis can't be reached."""
     id_ = identity(data_dir)
     script = redis.register_script(HOLD)
+    myself = f"{socket.gethostname()}, {data_dir.absolute()}"
 
-    def hold() -> None:
+    def hold() -> Other | None:
         with reaching_redis():
-            if not script(keys=[KEY], args=[id_, LEASE]):
-                raise QueueUnavailable(
-                    f"Another maskloop uses this Redis, with another data directory than {data_dir}.",
-                    "Share that one with this machine, over a network file system, and name it with MASKLOOP_DATA_DIR "
-                    "(--data-dir); or name another database of Redis, e.g. redis://host/1.",
-                )
+            found = script(keys=[KEY], args=[id_, myself, int(LEASE * 1000)])
+        return Other(found[0].decode(errors="replace"), found[1] / 1000) if found else None
 
-    hold()
-    try:
-        with running([partial(repeat, hold, lambda: RENEWAL)]):
-            yield
-    finally:
-        with suppress(RedisError):  # the lease ends by itself; others who hold it do so again
-            if redis.get(KEY) == id_.encode():
-                redis.delete(KEY)
+    def take() -> None:
+        """Waits for the end of a lease that nobody renews: who held it has ended."""
+        left = inf
+        while other := hold():
+            if other.left > left:
+                raise _refused(other, data_dir)
+            if left == inf:
+                log.info("This Redis is another maskloop's (%s): waiting whether that has ended.", other.name)
+            left = other.left
+            time.sleep(LOOK)
+
+    def renew() -> None:
+        with Troubles(redis).noting(f"data directory {id_}"):
+            if other := hold():
+                raise _refused(other, data_dir)
+
+    take()
+    with running([partial(repeat, renew, lambda: RENEWAL)]):
+        yield
+
+
+def _refused(other: Other, data_dir: Path) -> QueueUnavailable:
+    return QueueUnavailable(
+        f"Another maskloop uses this Redis, with another data directory ({other.name}) than {data_dir}.",
+        "Share that one with this machine, over a network file system, and name it with MASKLOOP_DATA_DIR "
+        "(--data-dir); or name another database of Redis, e.g. redis://host/1.",
+    )
 
 
 def identity(data_dir: Path) -> str:
