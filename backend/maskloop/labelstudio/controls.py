@@ -68,7 +68,7 @@ class ImageTag:
         texts = found if self.several and isinstance(found, list) else [found]
         if not all(isinstance(text, str) and text for text in texts):
             return []
-        return [well_formed(text) for text in texts]
+        return [well_formed(text) for text in texts]  # the official server leaves half characters in what it parses
 
     def of(self, images: Mapping[str, Sequence[str]]) -> Sequence[str]:
         """This tag's among a task's images, see ``LabelConfig.images_in``. Raises BadRequest if there is none."""
