@@ -149,7 +149,7 @@ def test_setup_refuses_a_configuration_that_it_could_never_fill(backend: Backend
         (lambda backend: backend.setup(setup() | {"project": "9" * 5000}), "project: "),
         (lambda backend: backend.setup(setup() | {"extra_params": f'{{"a": {NESTED}}}'}), "extra_params"),
         (lambda backend: backend.predict(batch({"id": 1 << 63, "data": {}})), "tasks.0.id: "),
-        (lambda backend: backend.predict(batch({"id": 1, "data": {"image": json.loads(NESTED)}})), "Nested too deeply"),
+        (lambda backend: backend.predict(request(point(1, 1) | {"score": json.loads(NESTED)})), "Nested too deeply"),
         (lambda backend: backend.tasks_to_review({"project": "9" * 23}), "project: "),
         (lambda backend: backend.review({"task_id": 10**30, "reviewer_id": "a", "decision": "approved"}), "task_id: "),
     ],
@@ -308,7 +308,8 @@ def test_two_people_click_on_two_images_and_get_their_own(backend: Backend, clic
 
 def test_a_batch_has_one_answer_a_task_in_their_order(backend: Backend, start_discs: Callable[..., Any]) -> None:
     start_discs(go=3)
-    results = backend.predict(batch(task(2), task(1, MISSING), task(3)))["results"]
+    other = {"id": 3, "data": {**task()["data"], "other": json.loads(NESTED)}}
+    results = backend.predict(batch(task(2), task(1, MISSING), other))["results"]
     assert [result["model_version"] == "model-1" for result in results] == [True, False, True]
     assert backend.batches()["projects"]["7"]["answered"] == 3
     assert [failure["task"] for failure in backend.batches()["failures"]] == [1]

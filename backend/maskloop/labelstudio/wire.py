@@ -73,10 +73,12 @@ class StoredPrediction(Wire):
 
 
 class Task(Wire):
-    """``id`` is missing only where a task isn't stored in Label Studio. ``predictions``: what it has there already."""
+    """``id`` is missing only where a task isn't stored in Label Studio. ``predictions``: what it has there already.
+
+    data: jobs carry nothing of it but images, so that anything may stand there."""
 
     id: Id | None = None
-    data: Json
+    data: dict[str, Any]
     predictions: Annotated[tuple[StoredPrediction, ...], _none_is(())] = ()
 
     @property
