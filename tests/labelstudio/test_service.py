@@ -403,6 +403,16 @@ def test_what_needs_a_human_is_asked_of_a_project(
         reviewing[0].tasks_to_review(query)
 
 
+def test_feedback_that_cannot_be_counted_hides_nothing_else(
+    reviewing: tuple[Backend, FeedbackStore], tmp_path: Path
+) -> None:
+    backend, _ = reviewing
+    (tmp_path / "spool").write_text("")
+    seen = backend.batches()
+    assert "spool can't be read" in seen["troubles"]["feedback"]
+    assert (seen["delivers"], seen["events"]) == (True, None)
+
+
 def test_a_large_event_is_kept_unread(reviewing: tuple[Backend, FeedbackStore]) -> None:
     backend, store = reviewing
     masks = [{"id": "a", "type": "brushlabels", "value": {"rle": [1] * LARGE}}]

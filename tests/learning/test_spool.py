@@ -1,5 +1,6 @@
 """An event is on the disk, whole, before anyone is answered."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,5 +49,20 @@ def test_only_the_owner_reads_what_people_drew(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(FeedbackUnavailable, match="can't be written"):
+    with pytest.raises(FeedbackUnavailable, match=r"can't be written.*Free the disk"):
         Spool(tmp_path / "file").put(b"{}", "maskloop")
+
+
+def test_a_directory_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FeedbackUnavailable, match=r"can't be read.*Give it to the user"):
+        len(Spool(tmp_path / "file"))
+
+
+def test_whose_directory_it_has_to_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(FeedbackUnavailable, match=r"Permission denied.*Give it to the user"):
+        Spool(tmp_path).put(b"{}", "maskloop")

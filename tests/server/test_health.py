@@ -56,6 +56,19 @@ def test_without_redis_it_is_down_and_says_why(serve: Serve) -> None:
     assert answer.json()["problems"] == ["Redis can't be used. Start it."]
 
 
+def test_one_look_that_fails_unforeseen_is_told_and_not_the_last(serve: Serve, until: Callable[..., None]) -> None:
+    failures = [KeyError("a"), KeyError("b")]
+
+    def odd() -> Overview:
+        if failures:
+            raise failures.pop()
+        return all_well()
+
+    client = serve(overview=odd)
+    assert "KeyError. The log has" in client.get("/health").json()["problems"][0]
+    until(lambda: client.get("/health").json()["status"] == "UP")
+
+
 def test_what_keeps_a_worker_from_starting_is_told() -> None:
     failed = QueueState(0, 0, (), WeightsError("The weights are missing.", "Run `maskloop weights fetch`."))
     assert health(Look({QueueName.INTERACTIVE: failed}), {None: "v"})["problems"] == [

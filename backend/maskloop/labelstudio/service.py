@@ -42,6 +42,7 @@ from maskloop.labelstudio.wire import PredictRequest, SetupRequest, TasksToRevie
 from maskloop.learning import orders
 from maskloop.learning.calibration import Calibration
 from maskloop.learning.events import ReviewGiven
+from maskloop.learning.spool import FeedbackUnavailable
 from maskloop.learning.store import FeedbackStore
 from maskloop.learning.versions import Versions
 
@@ -193,14 +194,19 @@ class Backend:
         (:class:`~maskloop.labelstudio.ledger.Tally`). failures: the last ones, each with project, task, reason and
         time. troubles: what doesn't work in the background: why nothing can be delivered now, why Label Studio doesn't
         show the version in service, by project, and why feedback isn't recorded or followed. events: those that aren't
-        recorded yet. advice: by project, what is wrong with its labeling configuration.
+        recorded yet, None if they can't be counted. advice: by project, what is wrong with its labeling configuration.
         """
+        troubles, events = self._troubles.all(), None
+        try:
+            events = self._feedback.waiting()
+        except FeedbackUnavailable as error:
+            troubles["feedback"] = str(error)
         return {
             "delivers": self._delivers,
             "projects": {str(project): asdict(tally) for project, tally in self._ledger.tallies().items()},
             "failures": self._ledger.failures(),
-            "troubles": self._troubles.all(),
-            "events": self._feedback.waiting(),
+            "troubles": troubles,
+            "events": events,
             "advice": self._projects.advice(),
         }
 

@@ -19,6 +19,7 @@ from maskloop.files import give_to_owner, replacing, storing
 
 Source = Literal["label-studio", "maskloop"]
 """Who says so. A webhook's sender must not be able to pass for maskloop itself."""
+NOT_OURS = "Give it to the user that maskloop runs as."
 SUFFIXES = frozenset(f".{source}" for source in get_args(Source))
 
 
@@ -44,13 +45,14 @@ class Waiting:
 
 
 class Spool:
-    """Safe for any number of threads and processes that write and drain at once."""
+    """Safe for any number of threads and processes that write and drain at once. Every method raises
+    FeedbackUnavailable if the disk fails."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def put(self, payload: bytes, source: Source) -> None:
-        """Keep an event; it is on the disk when this returns. Raises FeedbackUnavailable if it can't be."""
+        """Keep an event; it is on the disk when this returns."""
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.{source}"
         try:
             with storing(self.directory):
@@ -59,7 +61,10 @@ class Spool:
             with replacing(self.directory / name, 0o600) as file:
                 file.write(payload)
         except StorageError as error:
-            raise FeedbackUnavailable(error.message, "Free the disk, or change data_dir.") from error
+            denied = isinstance(error.__cause__, PermissionError)
+            raise FeedbackUnavailable(
+                error.message, NOT_OURS if denied else "Free the disk, or change data_dir."
+            ) from error
 
     def waiting(self) -> Iterator[Waiting]:
         """The events that were waiting at the first step, oldest first."""
@@ -76,3 +81,5 @@ class Spool:
             return sorted(path.name for path in self.directory.iterdir() if path.suffix in SUFFIXES)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise FeedbackUnavailable(f"{self.directory} can't be read: {error.strerror}.", NOT_OURS) from error

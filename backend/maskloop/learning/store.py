@@ -29,7 +29,7 @@ from maskloop.learning import database, events, state
 from maskloop.learning.calibration import Calibration
 from maskloop.learning.database import reading, writing
 from maskloop.learning.events import ReviewGiven
-from maskloop.learning.spool import FeedbackUnavailable, Source, Spool, Waiting
+from maskloop.learning.spool import NOT_OURS, FeedbackUnavailable, Source, Spool, Waiting
 from maskloop.learning.tables import (
     Annotation,
     AuditLine,
@@ -148,7 +148,7 @@ class FeedbackStore:
         self._spool.put(payload if isinstance(payload, bytes) else events.canonical(payload), source)
 
     def waiting(self) -> int:
-        """Events that are kept, and not in the database yet."""
+        """Events that are kept, and not in the database yet. Raises FeedbackUnavailable."""
         return len(self._spool)
 
     def take_over(self, file: Path) -> int:
@@ -330,7 +330,7 @@ def _unread(errors: Sequence[OSError]) -> FeedbackUnavailable | None:
         return None
     return FeedbackUnavailable(
         f"{len(errors)} events can't be read, e.g. {errors[0].filename}: {errors[0].strerror}.",
-        "Give it to the user that maskloop runs as.",
+        NOT_OURS,
     )
 
 

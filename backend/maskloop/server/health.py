@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +17,14 @@ INTERVAL = 1.0
 STALE = 5.0
 """Seconds without a new look after which Redis counts as silent."""
 
+log = logging.getLogger("maskloop.server")
+
 Overview = Mapping[QueueName, QueueState]
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen; ``trouble`` is set, and the rest empty, if Redis couldn't be asked."""
+    """What was seen; ``trouble`` is set, and the rest empty, if nothing could be, e.g. as Redis is away."""
 
     queues: Overview = field(default_factory=dict)
     batches: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +45,10 @@ class Watch:
             self.look = Look(self._overview(), self._batches())
         except MaskloopError as error:
             self.look = Look(trouble=error)
+        except Exception as error:
+            log.exception("Looking at queues and batches failed.")
+            told = f"How it stands can't be seen: {type(error).__name__}. The log has its details."
+            self.look = Look(trouble=MaskloopError(told))
 
 
 def health(look: Look, answering: Answering) -> dict[str, Any]:

@@ -29,6 +29,7 @@ $failures
 
 def page(health: dict[str, Any]) -> str:
     """``health`` is the body of ``/health``."""
+    events = health["batches"].get("events")
     facts = {
         "Model": in_words({None: health["model_version"], **health["project_versions"]}),
         "Engine": " ".join(filter(None, (health["engine"], health["engine_note"]))) or "no worker told yet",
@@ -45,7 +46,7 @@ def page(health: dict[str, Any]) -> str:
             f"Predictions, project {project}": ", ".join(f"{count} {state}" for state, count in tally.items())
             for project, tally in health["batches"].get("projects", {}).items()
         },
-        "Feedback": f"{health['batches'].get('events', 0)} events wait to be recorded",
+        **({"Feedback": f"{events} events wait to be recorded"} if events is not None else {}),
         **({"At work": " ".join(health["doing"])} if health["doing"] else {}),
     }
     failures = [(_concerns(one), one["reason"]) for one in health["batches"].get("failures", ())]
