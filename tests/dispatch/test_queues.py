@@ -7,8 +7,7 @@ import pytest
 from redis import Redis
 
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.dispatch.overview import overview
-from maskloop.dispatch.queues import QueueName, check, connect, reaching_redis
+from maskloop.dispatch.queues import QueueName, check, connect, is_full, reaching_redis
 from maskloop.errors import QueueUnavailable
 
 
@@ -37,12 +36,21 @@ def limited(redis: Redis) -> Iterator[Redis]:
     redis.config_set("maxmemory-policy", "noeviction")
 
 
-def test_a_full_one_is_said_to_be_though_no_worker_can_register(limited: Redis, dispatcher: Dispatcher) -> None:
+def test_a_full_one_is_said_to_be(limited: Redis, dispatcher: Dispatcher) -> None:
     with pytest.raises(QueueUnavailable, match="Redis is full"):
         dispatcher.submit("click", {}, queue=QueueName.INTERACTIVE, deadline=5)
     with pytest.raises(QueueUnavailable, match="Redis is full"), reaching_redis():
         limited.set("a", "b")
-    assert "Redis is full" in str(overview(limited)[QueueName.INTERACTIVE].failure)
+    assert is_full(limited)
+
+
+@pytest.mark.parametrize(
+    ("policy", "free", "told"), [("noeviction", 0.005, True), ("noeviction", 0.1, False), ("volatile-lru", 0, False)]
+)
+def test_one_that_is_about_to_refuse_is_full(limited: Redis, policy: str, free: float, told: bool) -> None:
+    limited.config_set("maxmemory-policy", policy)
+    limited.config_set("maxmemory", int(limited.info("memory")["used_memory"] * (1 + free)))
+    assert is_full(limited) is told
 
 
 @pytest.mark.parametrize(("policy", "told"), [("noeviction", ""), ("volatile-lru", "Set it to noeviction")])

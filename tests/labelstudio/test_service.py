@@ -413,6 +413,14 @@ def test_feedback_that_cannot_be_counted_hides_nothing_else(
     assert (seen["delivers"], seen["events"]) == (True, None)
 
 
+def test_a_full_redis_is_told_once_whether_workers_live_or_not(backend: Backend, redis: Redis) -> None:
+    redis.config_set("maxmemory", 1)
+    try:
+        assert backend.batches()["troubles"] == {"redis": "Redis is full. Give it more memory (maxmemory)."}
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
 def test_a_large_event_is_kept_unread(reviewing: tuple[Backend, FeedbackStore]) -> None:
     backend, store = reviewing
     masks = [{"id": "a", "type": "brushlabels", "value": {"rle": [1] * LARGE}}]

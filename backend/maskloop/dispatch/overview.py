@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from redis import Redis
 
 from maskloop.dispatch.jobs import Json, unpack_error
-from maskloop.dispatch.queues import JobQueue, QueueName, full, reaching_redis
+from maskloop.dispatch.queues import JobQueue, QueueName, reaching_redis
 from maskloop.errors import MaskloopError
 
 
@@ -23,7 +23,7 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """``failure`` is the error that kept the last worker from starting, if that happened of late, or keeps any."""
+    """``failure`` is the error that kept the last worker from starting, if that happened of late."""
 
     waiting: int
     running: int
@@ -40,17 +40,15 @@ def overview(redis: Redis) -> dict[QueueName, QueueState]:
             pipe.zcard(queue.started_job_registry.key)
             pipe.smembers(queue.workers_key)
             pipe.get(queue.failure_key)
-        pipe.info("memory")
-        *answers, memory = pipe.execute()
+        answers = pipe.execute()
         rows = [answers[start : start + 4] for start in range(0, len(answers), 4)]
         members = [sorted(keys) for _, _, keys, _ in rows]
         for key in (key for keys in members for key in keys):
             pipe.hmget(key, "birth", "state", "report")
         facts = iter(pipe.execute())
-    failing = full() if 0 < memory["maxmemory"] <= memory["used_memory"] else None
     workers = [tuple(_workers(keys, [next(facts) for _ in keys])) for keys in members]
     return {
-        QueueName(queue.name): QueueState(waiting, running, states, _failure(failure) or failing)
+        QueueName(queue.name): QueueState(waiting, running, states, _failure(failure))
         for queue, (waiting, running, _, failure), states in zip(queues, rows, workers, strict=True)
     }
 

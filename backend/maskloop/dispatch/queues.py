@@ -28,6 +28,9 @@ MAX_CONNECTIONS = 4096
 OLDEST_REDIS = (6, 2, 0)
 """The first with BLMOVE: with it, a worker killed between taking and starting a job doesn't lose it."""
 
+FULL = 0.99
+"""Of the memory that Redis may take."""
+
 log = logging.getLogger("maskloop.redis")
 
 
@@ -71,6 +74,15 @@ def check(redis: Redis) -> None:
             "noeviction.",
             memory["maxmemory_policy"],
         )
+
+
+def is_full(redis: Redis) -> bool:
+    """Whether Redis refuses what it is to keep, or soon will: it counts a command before it does it, and so refuses
+    some with memory left. Raises QueueUnavailable."""
+    with reaching_redis():
+        memory = dict[str, Any](redis.info("memory"))
+    bounded = memory["maxmemory"] and memory["maxmemory_policy"] == "noeviction"
+    return bool(bounded and memory["used_memory"] > FULL * memory["maxmemory"])
 
 
 @contextmanager

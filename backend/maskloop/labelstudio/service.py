@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from redis import Redis
 
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.dispatch.queues import QueueName
+from maskloop.dispatch.queues import QueueName, full, is_full
 from maskloop.errors import BadRequest, MaskloopError, QueueUnavailable
 from maskloop.labelstudio import proposing
 from maskloop.labelstudio.ahead import Visit, Visits
@@ -81,6 +81,7 @@ class Backend:
         feedback: FeedbackStore,
     ) -> None:
         self._dispatcher = dispatcher
+        self._redis = redis
         self._projects = Projects(redis)
         self._visits = Visits(redis)
         self._ledger = Ledger(redis)
@@ -197,6 +198,8 @@ class Backend:
         recorded yet, None if they can't be counted. advice: by project, what is wrong with its labeling configuration.
         """
         troubles, events = self._troubles.all(), None
+        if is_full(self._redis):
+            troubles["redis"] = str(full())
         try:
             events = self._feedback.waiting()
         except FeedbackUnavailable as error:
