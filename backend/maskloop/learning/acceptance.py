@@ -132,7 +132,6 @@ def _judged_by_people(project_id: int | None, model_version: str | None) -> list
         RegionVerdict.annotation_id == Annotation.id,
         RegionVerdict.prediction_id == Prediction.id,
         RegionVerdict.score.is_not(None),
-        RegionVerdict.verdict != Verdict.ADDED,
         ~Annotation.converted,
     ]
     if project_id is not None:
