@@ -11,15 +11,20 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from rq.exceptions import StopRequested
+from rq.worker import WorkerStatus
 
 from maskloop.dispatch.dispatcher import Dispatcher
+from maskloop.dispatch.executor import Executor, Service
 from maskloop.dispatch.jobs import WorkerLost
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.private_redis import PrivateRedis
 from maskloop.dispatch.queues import JobQueue, QueueName, connect
 from maskloop.dispatch.supervisor import Supervisor
+from maskloop.dispatch.worker import _Stop, _Worker
 
 CLICKS = QueueName.INTERACTIVE
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 StartWorkers = Callable[..., Supervisor]
 
 
@@ -52,6 +57,21 @@ def test_a_stopped_worker_ends_its_job_first(
     redis.rpush("let go first", 1)
     assert dispatcher.wait(ticket) == "first"
     until(lambda: supervisor.deaths == 1)
+
+
+def test_a_stop_that_comes_after_rq_looked_for_one_is_heeded(redis: Redis) -> None:
+    """It looks before it waits for a job, and waits for as long as it takes."""
+    stop = _Stop()
+    between_jobs = _Worker(JobQueue(CLICKS, redis), lambda: Executor(Service({})), stop)
+    between_jobs.set_state(WorkerStatus.BUSY)
+    stop.reach(between_jobs)
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, HANDLERS[number])
+    with pytest.raises(StopRequested):
+        between_jobs.set_state(WorkerStatus.IDLE)
 
 
 def test_a_long_job_survives_the_stop_of_its_worker(

@@ -263,6 +263,12 @@ class _Worker(SimpleWorker):
     def should_run_maintenance_tasks(self) -> bool:
         return False
 
+    def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:
+        """Between its look at whether to stop and this, RQ still calls a worker busy that has done its job."""
+        super().set_state(state, pipeline)
+        if state == WorkerStatus.IDLE and self._stop.asked:
+            raise StopRequested
+
     # What RQ asks of Redis and this project doesn't use
 
     def check_for_suspension(self, _burst: bool) -> None: ...
