@@ -23,7 +23,7 @@ def test_a_mask_comes_back_as_it_was(mask: np.ndarray) -> None:
 @given(of_numpy.arrays(np.bool_, (5, 4, 7)), st.integers(0, 5))
 def test_every_mask_is_compared_with_every_object(masks: np.ndarray, split: int) -> None:
     found, objects = list(masks[:split]), list(masks[split:])
-    ious = coco_rle.ious(found, [coco_rle.encode(one) for one in objects])
+    ious = coco_rle.ious(*([coco_rle.encode(one) for one in some] for some in (found, objects)))
     assert ious.shape == (len(found), len(objects))
     for row, one in zip(ious, found, strict=True):
         for iou, other in zip(row, objects, strict=True):

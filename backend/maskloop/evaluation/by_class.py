@@ -60,8 +60,9 @@ def count(masks: Sequence[Mask], objects: Sequence[GroundTruth], others: Sequenc
     """How many masks of one class are right, and how many wrong: each object is found once, by the best score first;
     what isn't right and lies in one of the ``others``, half of it at least, isn't wrong."""
     best_first = sorted(masks, key=lambda mask: -mask.score)
-    ious = coco_rle.ious((mask.pixels for mask in best_first), [target.rle for target in objects])
-    inside = coco_rle.shares_inside((mask.pixels for mask in best_first), [other.rle for other in others])
+    found = [coco_rle.encode(mask.pixels) for mask in best_first]
+    ious = coco_rle.ious(found, [target.rle for target in objects])
+    inside = coco_rle.shares_inside(found, [other.rle for other in others])
     free, wrong = np.ones(len(objects), bool), 0
     for row, share in zip(ious, inside.max(axis=1, initial=0.0), strict=True):
         left = np.where(free, row, 0.0)

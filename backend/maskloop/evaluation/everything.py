@@ -72,7 +72,7 @@ class Everything:
 
 def best_ious(masks: Sequence[Mask], objects: Sequence[GroundTruth]) -> NDArray[np.float64]:
     """For each object the IoU of the mask that fits it best, (objects,); 0 without a mask."""
-    ious = coco_rle.ious((mask.pixels for mask in masks), [target.rle for target in objects])
+    ious = coco_rle.ious([coco_rle.encode(mask.pixels) for mask in masks], [target.rle for target in objects])
     best: NDArray[np.float64] = ious.max(axis=0, initial=0.0)
     return best
 

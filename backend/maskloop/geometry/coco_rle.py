@@ -5,7 +5,7 @@ https://github.com/cocodataset/cocoapi, common/maskApi.h.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,18 +39,17 @@ def box(rle: CocoRle) -> tuple[float, float, float, float]:
     return left, top, width, height
 
 
-def ious(found: Iterable[NDArray[np.bool_]], objects: Sequence[CocoRle]) -> NDArray[np.float64]:
+def ious(found: Sequence[CocoRle], objects: Sequence[CocoRle]) -> NDArray[np.float64]:
     """Of each mask with each object, (masks, objects)."""
     return _overlaps(found, objects, crowds=False)
 
 
-def shares_inside(found: Iterable[NDArray[np.bool_]], regions: Sequence[CocoRle]) -> NDArray[np.float64]:
+def shares_inside(found: Sequence[CocoRle], regions: Sequence[CocoRle]) -> NDArray[np.float64]:
     """Of each mask's pixels, in each region, (masks, regions)."""
     return _overlaps(found, regions, crowds=True)
 
 
-def _overlaps(found: Iterable[NDArray[np.bool_]], others: Sequence[CocoRle], *, crowds: bool) -> NDArray[np.float64]:
-    encoded = [encode(mask) for mask in found]
-    if not encoded or not others:
-        return np.zeros((len(encoded), len(others)))
-    return np.asarray(coco_mask.iou(encoded, list(others), [int(crowds)] * len(others)))
+def _overlaps(found: Sequence[CocoRle], others: Sequence[CocoRle], *, crowds: bool) -> NDArray[np.float64]:
+    if not found or not others:
+        return np.zeros((len(found), len(others)))
+    return np.asarray(coco_mask.iou(list(found), list(others), [int(crowds)] * len(others)))

@@ -50,7 +50,7 @@ def automatic_on(
 ) -> Iterator[Judgement]:
     """What a person would say of the automatic masks of a photo."""
     proposals = list(propose(network, embedding, settings))
-    overlaps = coco_rle.ious((mask.pixels for mask in proposals), [one.rle for one in objects])
+    overlaps = coco_rle.ious([coco_rle.encode(mask.pixels) for mask in proposals], [one.rle for one in objects])
     for mask, overlap in zip(proposals, overlaps.max(axis=1, initial=0.0), strict=True):
         yield Judgement(shown(mask.score), bool(overlap >= ACCEPTED), prompted=False)
 
