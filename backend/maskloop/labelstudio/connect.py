@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import SecretStr
+
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.private_redis import redis_of
 from maskloop.dispatch.queues import QueueName
@@ -26,7 +28,7 @@ def connect_backend(settings: Settings) -> Backend:
         redis,
         versions_of(settings),
         patience=Patience(settings.click_deadline, settings.batch_deadline),
-        delivers=api_of(settings) is not None,
+        delivers=access_of(settings) is not None,
         feedback=open_store(settings),
     )
 
@@ -63,6 +65,12 @@ def versions_of(settings: Settings) -> Versions:
 
 def api_of(settings: Settings) -> LabelStudioApi | None:
     """None without an address of Label Studio and a token."""
+    found = access_of(settings)
+    return LabelStudioApi(*found) if found else None
+
+
+def access_of(settings: Settings) -> tuple[str, SecretStr] | None:
+    """Label Studio's address and a token; None without both."""
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
         return None
-    return LabelStudioApi(str(settings.label_studio_url), settings.label_studio_api_key)
+    return str(settings.label_studio_url), settings.label_studio_api_key
