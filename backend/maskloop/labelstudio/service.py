@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
 from threading import Event
 from typing import Any
 
@@ -180,7 +179,6 @@ class Backend:
         """
         asked = TasksToReviewRequest.read(dict(query))
 
-        @cache
         def worth(version: str) -> Calibration | None:
             chances = self._versions.chances(version, asked.project)
             return chances.automatic if chances else None
