@@ -80,7 +80,7 @@ def alternate(segmenter: Segmenter, images: dict[str, NDArray[np.float32]], clic
     references = list(images)
     for turn in range(clicks):
         reference = references[turn % len(references)]
-        (answer,) = segmenter.segment(reference, lambda size: [click(1, 2)], multimask=False)
+        (answer,) = segmenter.engine.decode(segmenter.embedding(reference), [click(1, 2)], multimask=False)
         if not np.array_equal(answer.logits, images[reference]):
             return False
     return True

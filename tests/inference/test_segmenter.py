@@ -33,7 +33,7 @@ Picture = Callable[..., Image]
 
 
 def ask(segmenter: Segmenter, fake: SimpleNamespace, reference: str, x: float = 1, y: float = 2) -> Any:
-    (answer,) = segmenter.segment(reference, lambda size: [fake.click(x, y)], multimask=False)
+    (answer,) = segmenter.engine.decode(segmenter.embedding(reference), [fake.click(x, y)], multimask=False)
     return answer.logits
 
 
@@ -55,21 +55,14 @@ def test_prompts_are_made_for_the_images_size(make: Make, picture: Picture, fake
     picture("a.png", 1, height=30, width=40)
     sizes = []
 
-    def prompts(size: ImageSize) -> list[Prompt]:
+    def objects(size: ImageSize) -> list[list[Prompt]]:
         sizes.append(size)
-        return [fake.click(0, 0), fake.click(1, 1)]
+        return [[fake.click(0, 0)], [fake.click(1, 1)]]
 
-    answers = make().segment(A, prompts, multimask=True)
+    answers = make().refine(A, objects)
     assert sizes == [ImageSize(height=30, width=40)]
-    assert [answer.logits.shape for answer in answers] == [(3, 256, 256)] * 2
+    assert [answer.logits.shape for answer in answers] == [(1, 256, 256)] * 2
     assert {answer.size for answer in answers} == {ImageSize(30, 40)}
-
-
-def test_the_size_is_known_without_encoding(make: Make, picture: Picture, fake: SimpleNamespace) -> None:
-    picture("a.png", 1, height=30, width=40)
-    engine = fake.FakeEngine()
-    assert make(engine).size(A) == ImageSize(30, 40)
-    assert not engine.encoded
 
 
 class TestOnce:
@@ -214,7 +207,7 @@ class TestRefused:
         url = f"{web.url}/a.png"
         ask(make(allowed_hosts=(web.host,)), fake, url)
         stricter = make()
-        for call in (stricter.embedding, stricter.size, stricter.prefetch):
+        for call in (stricter.embedding, stricter.image, stricter.prefetch):
             with pytest.raises(ImageRefused):
                 call(url)
         with pytest.raises(ImageRefused):
@@ -377,7 +370,7 @@ def test_real_masks_do_not_depend_on_caches_or_threads(
 
     def clicked(segmenter: Segmenter, reference: str) -> Any:
         middle = [Prompt(np.array([[200.0, 150.0]], np.float32), np.ones(1, np.int8))]
-        return segmenter.segment(reference, lambda size: middle, multimask=True)[0].logits
+        return segmenter.engine.decode(segmenter.embedding(reference), middle, multimask=True)[0].logits
 
     first, other = make(engine()), make(engine())
     truth = {reference: clicked(first, reference) for reference in names}

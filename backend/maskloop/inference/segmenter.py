@@ -18,8 +18,8 @@ from maskloop.sam.picking import Picker
 from maskloop.sam.proposals import Proposals
 from maskloop.sam.values import Embedding, Image, ImageSize, MaskLogits, Prompt
 
-Prompts = Callable[[ImageSize], Sequence[Prompt]]
-"""Makes the prompts once the image's size is known: Label Studio sends percentages of it."""
+Objects = Callable[[ImageSize], Sequence[Sequence[Prompt]]]
+"""Makes the prompts of each object once the image's size is known: Label Studio sends percentages of it."""
 PICKERS = 32
 """Images whose proposals are kept ready to be clicked, each some 300 KB."""
 
@@ -65,16 +65,7 @@ class Segmenter:
                 self._embeddings.put(identity, embedding)
             return embedding
 
-    def size(self, reference: str) -> ImageSize:
-        """Of the upright image, pixels: what Label Studio calls ``original_width`` and ``original_height``."""
-        return self._identified(self._loader.locate(reference)).size
-
-    def segment(self, reference: str, prompts: Prompts, *, multimask: bool) -> list[MaskLogits]:
-        """One answer for each prompt, in order: three masks if ``multimask``, else one."""
-        embedding = self.embedding(reference)
-        return self.engine.decode(embedding, prompts(embedding.size), multimask=multimask)
-
-    def refine(self, reference: str, objects: Callable[[ImageSize], Sequence[Sequence[Prompt]]]) -> list[MaskLogits]:
+    def refine(self, reference: str, objects: Objects) -> list[MaskLogits]:
         """One mask for each object, given the prompts placed on it one after the other, each holding all so far."""
         known, embedding = self._embedded(self._loader.locate(reference))
         identity = self._identity(known)
