@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from maskloop.learning.lessons import PROMPTS_AT_ONCE, batches
+from maskloop.learning.lessons import PROMPTS_AT_ONCE, batches, count_steps
 from maskloop.learning.samples import Sample, Target
 from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.values import Embedding
@@ -40,3 +40,10 @@ def test_of_a_photo_with_many_objects_some_are_looked_at_at_once() -> None:
     steps = list(batches([photo(50)], settings(1, prompts_per_step=60)))
     assert max(len(lesson.targets) for step in steps for lesson in step) == PROMPTS_AT_ONCE
     assert len({id(target) for step in steps for lesson in step for target in lesson.targets}) == 50
+
+
+def test_thousands_of_objects_take_no_more_than_so_many_steps() -> None:
+    photos = [photo(8) for _ in range(10)]
+    few, many = (settings(epochs).model_copy(update={"most_steps": 20}) for epochs in (3, 30))
+    assert count_steps(photos, few) == len(list(batches(photos, few))) == 15
+    assert count_steps(photos, many) == len(list(batches(photos, many))) == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,10 @@ def count_steps(samples: Sequence[Sequence[Sample]], settings: TrainingSettings)
 
 def batches(samples: Sequence[Sequence[Sample]], settings: TrainingSettings) -> Iterator[Sequence[Lesson]]:
     """What each step learns from. An epoch sees one view of each photo and all its objects there once."""
+    return islice(_all_batches(samples, settings), settings.most_steps)
+
+
+def _all_batches(samples: Sequence[Sequence[Sample]], settings: TrainingSettings) -> Iterator[Sequence[Lesson]]:
     at_once = min(PROMPTS_AT_ONCE, settings.prompts_per_step)
     for epoch in range(settings.epochs):
         chance = np.random.default_rng([settings.seed, epoch])

@@ -11,7 +11,9 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     seed: int = 0
-    epochs: int = Field(10, gt=0)
+    epochs: int = Field(20, gt=0)
+    most_steps: int = Field(3000, gt=0)
+    """However many objects there are: of thousands, each has to be seen less often."""
     learning_rate: float = Field(1.5e-4, gt=0)
     warmup_steps: int = Field(20, ge=0)
     prompts_per_step: int = Field(16, gt=0)
@@ -23,8 +25,8 @@ class TrainingSettings(BaseModel):
     stays, for a part of what one click gained."""
     box_share: float = Field(0.2, ge=0, le=1)
     """Prompts that are a box, among first prompts."""
-    refining_share: float = Field(0.4, ge=0, le=1)
-    """Shares of steps that are about a further click on a mask that isn't right yet."""
+    refining_share: float = Field(0.15, ge=0, le=1)
+    """Lessons about a further click on a mask that isn't right yet; each costs as much as three about a first click."""
     most_clicks: int = Field(12, ge=2)
     """Of which the last is learned from. Taught by at most five, a model needed more of them than the official one."""
     temperature: float = Field(0.1, gt=0)
