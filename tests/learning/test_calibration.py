@@ -46,6 +46,12 @@ def test_verdicts_that_agree_leave_no_score_as_it_was(accepted: int, chance: flo
     assert found(0.8) == pytest.approx(chance, abs=0.02)
 
 
+@pytest.mark.parametrize(("accepted", "chance"), [(0, 1 / 32), (30, 31 / 32)])
+def test_thirty_verdicts_that_agree_make_nothing_certain(accepted: int, chance: float) -> None:
+    """Platt's targets, which are Laplace's rule of succession where all scores are the same."""
+    assert fit([0.93] * 30, np.arange(30) < accepted)(0.93) == pytest.approx(chance, rel=0.05)
+
+
 def test_scores_that_say_nothing_get_the_share_that_was_accepted() -> None:
     random = np.random.default_rng(0)
     scores, accepted = random.random(2000), random.random(2000) < 0.3

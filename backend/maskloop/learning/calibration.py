@@ -20,8 +20,8 @@ FEWEST = 30
 FOLDS = 5
 BINS = 10
 EPSILON = 1e-4
-PRIOR = np.array([1.0, 0.02])
-"""Weights of the wish to leave slope and offset as they are; how many masks are accepted at all is soon known."""
+PRIOR = np.array([1.0, 0.0])
+"""Weights of the wish to leave slope and offset as they are: how many masks are accepted at all is soon known."""
 
 
 class Calibration(BaseModel):
@@ -116,7 +116,12 @@ def _log_odds(scores: Scores) -> Scores:
 
 
 def _logistic(x: Scores, y: Scores) -> Calibration:
-    """Slope and offset by Newton's method, drawn a little towards 1 and 0."""
+    """Slope and offset by Newton's method, the slope drawn a little towards 1.
+
+    Towards Platt's targets: of n masks that were all rejected, the next one has a chance of 1 / (n + 2), not none.
+    """
+    good = float(y.sum())
+    y = np.where(y > 0.5, (good + 1) / (good + 2), 1 / (len(y) - good + 2))
     features = np.stack([_log_odds(x), np.ones(len(x))], axis=1)
     rest = np.array([1.0, 0.0])
     weights = rest.copy()
