@@ -1,5 +1,6 @@
 """The command line as a whole."""
 
+import os
 import subprocess
 import sys
 
@@ -29,6 +30,24 @@ def test_help_lists_the_commands_and_imports_none_of_them() -> None:
     assert shown.returncode == 0, shown.stderr
     for name, command in COMMANDS.items():
         assert (name in shown.stdout) is not command.hidden
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7")], ids=["unset", "set"])
+def test_pytorchs_threads_share_the_cores_unless_told_otherwise(before: dict[str, str], after: str) -> None:
+    """Read once, as PyTorch is imported."""
+    script = (
+        "import os, sys\n"
+        "from maskloop.cli import main\n"
+        "def load(command):\n"
+        "    assert 'torch' not in sys.modules\n"
+        "    print(os.environ['GOMP_SPINCOUNT'])\n"
+        "    raise SystemExit\n"
+        "main.load = load\n"
+        "main.app(['train'])\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"} | before
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment)
+    assert (shown.stdout.strip(), shown.stderr) == (after, "")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from maskloop.engines.runtime import available_threads, gpu_is_lost
+from maskloop.engines.runtime import available_threads, gpu_is_lost, share_cores, unshared
 
 SCRIPT = """
 import resource, sys
@@ -62,3 +62,14 @@ def test_threads_are_the_cores_that_the_process_may_use() -> None:
 )
 def test_a_gpu_is_lost_with_its_context_and_not_for_lack_of_memory(error: Exception, lost: bool) -> None:
     assert gpu_is_lost(error) == lost
+
+
+def test_what_is_not_maskloops_runs_as_it_would_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    before = dict(os.environ)
+    share_cores()
+    assert os.environ["GOMP_SPINCOUNT"] == "2000"
+    assert unshared() == before
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    share_cores()
+    assert unshared() == {**before, "GOMP_SPINCOUNT": "7"}

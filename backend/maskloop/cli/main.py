@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from maskloop import __version__
+from maskloop.engines.runtime import share_cores
 from maskloop.errors import MaskloopError
 
 app = typer.Typer(
@@ -78,6 +79,7 @@ def mount(name: str, command: Command) -> None:
 
     @app.command(name, help=command.summary, hidden=command.hidden, context_settings=passed_on)
     def run(context: typer.Context) -> None:
+        share_cores()
         try:
             load(command)(args=context.args, prog_name=f"maskloop {name}")
         except MaskloopError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from maskloop.engines.runtime import unshared
 from maskloop.errors import BadRequest
 
 SCRIPT = Path(__file__).with_name("script.py")
@@ -23,7 +24,11 @@ class OfficialProcess:
     def __init__(self, python: Path, weights: Path) -> None:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - an interpreter that the user names
-                [str(python), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [str(python), str(SCRIPT)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=unshared(),
             )
         except OSError as error:
             raise BadRequest(f"{python} can't be started: {error.strerror}.") from error
