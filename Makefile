@@ -39,7 +39,7 @@ lint: install
 	$(BIN)/mypy
 
 test: weights label-studio lint ## everything: linters, types, tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 $(REFERENCE)/installed: requirements/reference.lock
 	$(PYTHON) -m venv $(REFERENCE)

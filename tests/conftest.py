@@ -30,17 +30,27 @@ from maskloop.dispatch.overview import overview
 from maskloop.dispatch.private_redis import PrivateRedis
 from maskloop.dispatch.queues import QueueName, connect
 from maskloop.dispatch.supervisor import Child, Supervisor
+from maskloop.engines.runtime import share_cores
 from maskloop.errors import WeightsError
 from maskloop.sam.values import Image
 from maskloop.settings import Settings
 from maskloop.weights import verified_path
 
+share_cores()
 hypothesis_settings.register_profile("maskloop", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("maskloop")
 
 
 REQUIRE_ALL = os.environ.get("MASKLOOP_TEST_REQUIRE_ALL") == "1"
 """As in CI: what is skipped because something isn't installed fails. The mark `skipif` is for what doesn't apply."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For pytest-xdist: a file's tests share what it prepared, and those with Label Studio, the longest, share one."""
+    items.sort(key=lambda item: item.path.parent.name != "e2e")
+    for item in items:
+        group = "label-studio" if item.path.parent.name == "e2e" else item.path.name
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{group}"))
 
 
 @pytest.hookimpl(wrapper=True)
