@@ -73,7 +73,17 @@ def test_what_is_asked_for_is_what_runs(random_weights: Path) -> None:
 def test_no_gpu_is_said(random_weights: Path, converted_dir: Path) -> None:
     engine = choose_engine(random_weights, "torch-cuda", threads=1, cache_dir=converted_dir)
     assert "-cpu-" in engine.name
-    assert engine.note == "torch-cuda-bf16: PyTorch sees no GPU here"
+    assert engine.note.startswith("torch-cuda-bf16: PyTorch sees no GPU here; it is built ")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_pytorch_can_not_use_is_said_unasked(
+    random_weights: Path, converted_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "has_nvidia_driver", lambda: True)
+    engine = choose_engine(random_weights, threads=1, cache_dir=converted_dir)
+    assert "-cpu-" in engine.name
+    assert "sees no GPU" in engine.note
 
 
 def test_a_file_that_is_no_weights_is_an_error_not_a_reason(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from maskloop.engines.network_engine import NetworkEngine
+from maskloop.engines.network_engine import WANTED, NetworkEngine
 from maskloop.sam.preprocess import FRAMES
 from maskloop.sam.prompts import PromptBatch
 from maskloop.sam.values import Embedding, Image, ImageSize, Prompt
@@ -35,12 +35,12 @@ class Echo(NetworkEngine):
         told = batch.points.sum(axis=(1, 2)) + batch.kinds.sum(axis=1)
         if batch.masks is not None:
             told += batch.masks[:, 0, 0]
-        scores = told[:, None].astype(np.float32) + np.arange(4, dtype=np.float32)
+        scores = told[:, None].astype(np.float32) + np.arange(4, dtype=np.float32)[WANTED[multimask]]
         return np.broadcast_to(scores[:, :, None, None], (*scores.shape, 256, 256)), scores
 
     def need(self, count: int) -> None:
         if count > self.room:
-            raise torch.cuda.OutOfMemoryError
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
 
 def flat(value: int) -> Image:

@@ -1,4 +1,4 @@
-"""The allocator really keeps memory: seen in page faults, in a process of its own. And what ends with a GPU."""
+"""The allocator really keeps memory: seen in page faults, in a process of its own. And what a GPU's errors mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from maskloop.engines.runtime import available_threads, gpu_is_lost, share_cores, unshared
+from maskloop.engines.runtime import available_threads, gpu_is_lost, share_cores, unshared, wants_memory
 
 SCRIPT = """
 import resource, sys
@@ -50,18 +50,20 @@ def test_threads_are_the_cores_that_the_process_may_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "lost"),
+    ("error", "lost", "full"),
     [
-        (RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ..."), True),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 98.00 MiB."), False),
-        (RuntimeError("CUDA error: out of memory"), False),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), False),
-        (RuntimeError("shapes differ"), False),
-        (ValueError("CUDA error"), False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel ..."), True, False),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 98.00 MiB."), False, True),
+        (RuntimeError("CUDA error: out of memory"), False, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), False, True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), False, True),
+        (RuntimeError("CUDA error: no kernel image is available for execution on the device"), False, False),
+        (RuntimeError("shapes differ"), False, False),
+        (ValueError("CUDA error: out of memory"), False, False),
     ],
 )
-def test_a_gpu_is_lost_with_its_context_and_not_for_lack_of_memory(error: Exception, lost: bool) -> None:
-    assert gpu_is_lost(error) == lost
+def test_a_gpu_that_is_lost_and_one_that_is_full_are_told_apart(error: Exception, lost: bool, full: bool) -> None:
+    assert (gpu_is_lost(error), wants_memory(error)) == (lost, full)
 
 
 def test_what_is_not_maskloops_runs_as_it_would_without(monkeypatch: pytest.MonkeyPatch) -> None:

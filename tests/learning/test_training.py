@@ -1,5 +1,6 @@
 """Training teaches the decoder what reviewed masks say, repeats itself exactly, and survives being killed."""
 
+import weakref
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -18,7 +19,7 @@ from maskloop.learning.adapters import adapt, linear_layers, merge
 from maskloop.learning.dataset import ground_truth
 from maskloop.learning.lessons import batches, count_steps
 from maskloop.learning.samples import Sample, Seen, prepare, squared
-from maskloop.learning.training import DECODERS, Progress, device_for, train
+from maskloop.learning.training import DECODERS, Progress, device_for, train, usable
 from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.masks import best
 from maskloop.sam.network import MobileSam, load_model, weights_hash
@@ -210,12 +211,35 @@ def test_it_learns_to_answer_a_click_with_what_people_meant(
 def test_a_gpu_without_room_is_named_with_a_way_out(
     network: MobileSam, samples: list[list[Sample]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
     def full(*_: object) -> None:
+        large = torch.zeros(1)
+        held.append(weakref.ref(large))
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Sample, "features", full)
-    with pytest.raises(MaskloopError, match="MASKLOOP_ENGINE=torch-cpu"):
+    with pytest.raises(MaskloopError, match="MASKLOOP_ENGINE=torch-cpu") as told:
         train(deepcopy(network), network, samples, SETTINGS)
+    assert held[0]() is None, "the error keeps what the step held"
+    del told
+
+
+def test_a_gpu_that_pytorchs_build_is_not_for_leaves_training_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be ..."
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch, "zeros", refuse)
+    assert usable("cuda") == "cpu"
+    assert "no kernel image" in caplog.text
+    said = "CUDA error: an illegal memory access was encountered"
+    with pytest.raises(RuntimeError, match="illegal"):
+        usable("cuda")
+    assert usable("cpu") == "cpu"
 
 
 def test_an_engine_of_the_cpu_keeps_training_off_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

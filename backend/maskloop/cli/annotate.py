@@ -30,13 +30,15 @@ from maskloop.cli.watch import Watch, stop_on_ctrl_c
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
-from maskloop.engines.runtime import available_threads
+from maskloop.engines.runtime import available_threads, gpu_memory
 from maskloop.learning.classifiers import classifiers_of
 from maskloop.learning.versions import registry_of
 from maskloop.sam.automatic import AutomaticSettings
 from maskloop.settings import Settings
 
 CORES_PER_PROCESS = 2
+GPU_MEMORY_PER_PROCESS = 3 << 30
+"""Bytes: CUDA itself, the network, and 64 prompts or 16 images at once, which take 1.3 and 1.1 GB."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -250,9 +252,16 @@ def _pool(make_worker: MakeWorker, settings: Settings, processes: int) -> Pool:
         workers = len(overview(redis)[QueueName.BATCH].workers)
         return Cluster(Dispatcher(redis, {QueueName.BATCH: settings.max_waiting_tasks}), max(1, 2 * workers))
     cores = available_threads()
-    count = processes or max(1, cores // CORES_PER_PROCESS)
+    count = processes or processes_for(cores, settings.engine)
     threads = settings.threads or max(1, cores // count)
     return Processes(make_worker, settings.model_copy(update={"threads": threads}), count)
+
+
+def processes_for(cores: int, engine: str) -> int:
+    """What the cores suggest, and the GPU's memory holds if there is one to take."""
+    by_cores = max(1, cores // CORES_PER_PROCESS)
+    room = gpu_memory() if engine in ("auto", "torch-cuda") else 0
+    return min(by_cores, max(1, room // GPU_MEMORY_PER_PROCESS)) if room else by_cores
 
 
 def _tell(console: Console, out: str, done: Done, skipped: Sequence[Skipped]) -> None:

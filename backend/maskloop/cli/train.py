@@ -32,7 +32,7 @@ Name = Annotated[str, typer.Option(help="Name of the new version.")]
 Categories = Annotated[str, typer.Option(help="Learn from objects of these categories alone, with commas between.")]
 Parent = Annotated[str, typer.Option(help="Version to start from.")]
 Epochs = Annotated[int, typer.Option(min=1, help="How often each object is learned from; of thousands, less often.")]
-Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal versions.")]
+Seed = Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal versions on the same machine.")]
 HoldOut = Annotated[
     float, typer.Option(min=0, max=0.9, help="Share of the photos to keep back for the gate; 0 learns from all.")
 ]

@@ -12,7 +12,7 @@ import torch
 
 from maskloop.engines.gate import Inaccurate, check
 from maskloop.engines.network_engine import NetworkEngine, Precision
-from maskloop.engines.runtime import available_threads, has_bf16, keep_memory
+from maskloop.engines.runtime import available_threads, has_bf16, has_nvidia_driver, keep_memory
 from maskloop.engines.torch_engine import TorchEngine
 from maskloop.errors import MaskloopError
 from maskloop.sam.network import MobileSam, load_model, weights_hash
@@ -72,7 +72,7 @@ def candidates(
 ) -> Iterator[tuple[str, Make]]:
     """Engines by name, the most wanted first."""
     cpu: Precision = "bf16" if has_bf16() else "fp32"
-    if kind == "torch-cuda" or (kind == "auto" and torch.cuda.is_available()):
+    if kind == "torch-cuda" or (kind == "auto" and (torch.cuda.is_available() or has_nvidia_driver())):
         for precision in precisions("bf16"):
             yield f"torch-cuda-{precision}", partial(torch_on_cuda, precision=precision)
     if kind != "torch-cpu":
@@ -99,7 +99,8 @@ def frames_for(precision: Precision) -> tuple[ImageSize, ...]:
 
 def torch_on_cuda(model: MobileSam, precision: Precision) -> NetworkEngine:
     if not torch.cuda.is_available():
-        raise RuntimeError("PyTorch sees no GPU here")
+        built = f"for CUDA {torch.version.cuda}: the driver may be too old" if torch.version.cuda else "without CUDA"
+        raise RuntimeError(f"PyTorch sees no GPU here; it is built {built}")
     if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise RuntimeError("this GPU doesn't compute in bf16")
     return TorchEngine(model, "cuda", precision, frames_for(precision))

@@ -9,15 +9,17 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.batches import Batches
+from maskloop.engines.runtime import wants_memory
 from maskloop.sam.preprocess import SQUARE, frame_of, to_frame
 from maskloop.sam.prompts import PromptBatch, by_shape, stack
 from maskloop.sam.values import EMBEDDING_SHAPE, Embedding, Image, ImageSize, MaskLogits, Prompt
 
 Precision = Literal["fp32", "bf16"]
+WANTED = {True: slice(1, None), False: slice(0, 1)}
+"""Of a decoder's four masks, for multimask or not: see ``MobileSam.decoder``."""
 
 
 class NetworkEngine(ABC):
@@ -31,8 +33,8 @@ class NetworkEngine(ABC):
         self.identity = identity
         self.frames = frames
         self.note = ""
-        self.images = Batches(images_at_once, torch.cuda.OutOfMemoryError)
-        self.prompts = Batches(prompts_at_once, torch.cuda.OutOfMemoryError)
+        self.images = Batches(images_at_once, wants_memory)
+        self.prompts = Batches(prompts_at_once, wants_memory)
 
     @abstractmethod
     def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
@@ -42,11 +44,8 @@ class NetworkEngine(ABC):
     def run_decoder(
         self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features (256, 64, 64) and N prompts to logits (N, 4, 256, 256) and scores (N, 4).
-
-        multimask: which decoder, see ``MobileSam.decoder``; the first of its four masks isn't looked at if true, the
-        others aren't if false.
-        """
+        """Features (256, 64, 64) and N prompts to logits (N, M, 256, 256) and scores (N, M), M 3 if multimask, else 1:
+        of a decoder's masks those that are ``WANTED``."""
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         sizes = [ImageSize(*image.shape[:2]) for image in images]
@@ -76,12 +75,10 @@ class NetworkEngine(ABC):
         return whole
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
-        candidates = slice(1, None) if multimask else slice(0, 1)
-
         def work(prompts: Sequence[Prompt]) -> list[MaskLogits]:
             batch = stack(prompts, embedding.size)
             answers = zip(*self.run_decoder(embedding.features, batch, multimask=multimask), strict=True)
-            return [MaskLogits(logits[candidates], scores[candidates], embedding.size) for logits, scores in answers]
+            return [MaskLogits(logits, scores, embedding.size) for logits, scores in answers]
 
         answers: dict[int, MaskLogits] = {}
         for indices in by_shape(prompts):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskloop.engines.conversion import converted_decoder, converted_encoder
 from maskloop.engines.identity import embedding_identity
-from maskloop.engines.network_engine import NetworkEngine, Precision
+from maskloop.engines.network_engine import WANTED, NetworkEngine, Precision
 from maskloop.engines.openvino_without_telemetry import openvino
 from maskloop.sam.network import MobileSam
 from maskloop.sam.preprocess import FRAMES, SQUARE
@@ -96,10 +96,10 @@ class OpenVinoEngine(NetworkEngine):
         encoder = self.prompt_encoder
         points = encoder.embed_points(torch.from_numpy(batch.points), torch.from_numpy(batch.kinds)).numpy()
         masks = encoder.embed_masks(None if batch.masks is None else torch.from_numpy(batch.masks)).numpy()
-        decoder = self.decoders[multimask]
+        decoder, wanted = self.decoders[multimask], WANTED[multimask]
         if len(masks) == 1:
-            return decoded(decoder, features, masks, points)
-        each = [decoded(decoder, features, masks[i : i + 1], points[i : i + 1]) for i in range(len(points))]
+            return decoded(decoder, features, masks, points, wanted)
+        each = [decoded(decoder, features, masks[i : i + 1], points[i : i + 1], wanted) for i in range(len(points))]
         logits, scores = zip(*each, strict=True)
         return np.concatenate(logits), np.concatenate(scores)
 
@@ -109,9 +109,10 @@ def decoded(
     features: NDArray[np.float16],
     masks: NDArray[np.float32],
     points: NDArray[np.float32],
+    wanted: slice,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     answer = decoder.infer([features, masks, points], share_inputs=True, share_outputs=True)
-    return np.array(answer[0]), np.array(answer[1])
+    return np.array(answer[0][:, wanted]), np.array(answer[1][:, wanted])
 
 
 def framed(encoder: openvino.Model, frame: ImageSize) -> openvino.Model:

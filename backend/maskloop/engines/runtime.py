@@ -56,8 +56,29 @@ def keep_memory() -> bool:
     return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())
 
 
+def has_nvidia_driver() -> bool:
+    """Whether there is one, as its device tells; PyTorch may still be unable to use it."""
+    return Path("/dev/nvidiactl").exists()
+
+
+def gpu_memory() -> int:
+    """Bytes of the GPU that PyTorch would take; 0 without one. Imports PyTorch only where there may be a GPU."""
+    if not has_nvidia_driver() and not Path("/dev/dxg").exists():  # the latter is Windows' way into its Linux
+        return 0
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+
+
+def wants_memory(error: Exception) -> bool:
+    """Whether PyTorch had too little of the GPU's memory, as it, CUDA, cuBLAS and cuDNN say so: the last only that it
+    found no way to compute."""
+    signs = ("out of memory", "ALLOC_FAILED", "unable to find an engine")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
 def gpu_is_lost(error: Exception) -> bool:
-    """Whether, after this error of PyTorch's, the process can't use the GPU any more. Too little memory is none."""
-    told = str(error)
-    wants_memory = "out of memory" in told or "ALLOC_FAILED" in told
-    return isinstance(error, RuntimeError) and told.startswith("CUDA error") and not wants_memory
+    """Whether, after this error of PyTorch's, the process can't use the GPU any more. Too little memory is none, nor is
+    a GPU that its build isn't for."""
+    spared = wants_memory(error) or "no kernel image" in str(error)
+    return isinstance(error, RuntimeError) and str(error).startswith("CUDA error") and not spared

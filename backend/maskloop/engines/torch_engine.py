@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.identity import embedding_identity
-from maskloop.engines.network_engine import NetworkEngine, Precision
+from maskloop.engines.network_engine import WANTED, NetworkEngine, Precision
 from maskloop.sam.layers import fold
 from maskloop.sam.network import MobileSam
 from maskloop.sam.preprocess import EXACT
@@ -74,7 +74,8 @@ class TorchEngine(NetworkEngine):
         masks = encoder.embed_masks(None if batch.masks is None else self.here(batch.masks))
         pixels = self.here(features).float().flatten(1).T + masks
         logits, scores = self.model.decoder(multimask=multimask)(pixels, self.grid, points)
-        return logits.cpu().numpy(), scores.cpu().numpy()
+        wanted = WANTED[multimask]
+        return logits[:, wanted].cpu().numpy(), scores[:, wanted].cpu().numpy()
 
     def here(self, array: NDArray[np.generic]) -> torch.Tensor:
         """The array on the engine's device; torch wants it writable, a cached embedding may not be."""

@@ -9,7 +9,9 @@ Each step's chance depends on the seed and the step's number alone: a run that w
 
 from __future__ import annotations
 
+import logging
 import math
+import traceback
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from maskloop.engines.runtime import gpu_is_lost, wants_memory
 from maskloop.errors import MaskloopError
 from maskloop.files import replacing
 from maskloop.learning.adapters import adapt, merge
@@ -27,6 +30,8 @@ from maskloop.learning.objective import Objective
 from maskloop.learning.samples import Sample
 from maskloop.learning.training_settings import TrainingSettings
 from maskloop.sam.network import MobileSam
+
+log = logging.getLogger(__name__)
 
 
 class Progress(NamedTuple):
@@ -54,9 +59,15 @@ def train(
     """
     try:
         return _train(
-            Run(model, teacher, settings, count_steps(samples, settings), device), samples, on_progress, checkpoint
+            Run(model, teacher, settings, count_steps(samples, settings), usable(device)),
+            samples,
+            on_progress,
+            checkpoint,
         )
-    except torch.cuda.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not wants_memory(error):
+            raise
+        traceback.clear_frames(error.__traceback__)  # what the failed step holds, to be given back below
         hint = "Free some of it, or train on the CPU: MASKLOOP_ENGINE=torch-cpu, or openvino."
         raise MaskloopError("The GPU has too little memory left to train.", hint) from error
     finally:
@@ -67,6 +78,19 @@ def train(
 def device_for(engine: str) -> str:
     """Where to train if that is the engine asked for: a GPU that is there is used unless another engine is."""
     return "cuda" if engine in ("auto", "torch-cuda") and torch.cuda.is_available() else "cpu"
+
+
+def usable(device: str) -> str:
+    """The device, or the CPU if PyTorch's build isn't for this GPU, which is logged."""
+    if device == "cuda":
+        try:
+            torch.zeros(1, device=device).add_(1).item()
+        except RuntimeError as error:
+            if gpu_is_lost(error) or wants_memory(error):
+                raise
+            log.warning("Training is on the CPU, as PyTorch can't use the GPU: %s", str(error).partition("\n")[0])
+            return "cpu"
+    return device
 
 
 def _train(
@@ -126,13 +150,13 @@ class Run:
         self.optimizer.zero_grad()
         self.done += 1
         self.take_average()
-        return sum(losses)
+        return float(torch.stack(losses).sum())
 
-    def learn(self, lesson: Lesson, weight: float, chance: np.random.Generator) -> float:
+    def learn(self, lesson: Lesson, weight: float, chance: np.random.Generator) -> torch.Tensor:
         """Add what one photo's objects want to the gradient; gives their weighted loss."""
         loss = weight * self.objective.loss(lesson, chance)
         loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+        return loss.detach()
 
     def pace(self) -> float:
         """The learning rate's factor: up in a line, down in a cosine."""
