@@ -12,7 +12,7 @@ help: ## show this list
 install: .venv/installed ## make .venv with the locked versions
 
 .venv/installed: pyproject.toml $(LOCK)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "maskloop needs Python 3.11 or newer: make install PYTHON=...")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "The locked versions are for Python 3.11 to 3.13: make install PYTHON=...")'
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python cannot make virtual environments here: on Debian, apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check -c $(LOCK) -e '.[openvino,postgres,test]'

@@ -46,7 +46,9 @@ def _variable(name: str, field: FieldInfo) -> str:
 
 def _default(name: str, field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return "`weights` of the checkout" if name == "weights_dir" else "`~/.local/share/maskloop`"
+        home = "`~/.local/share/maskloop`"
+        without = "`~/.local/share/maskloop/weights`"
+        return f"`weights` of the checkout, without one {without}" if name == "weights_dir" else home
     if field.default in (None, (), PydanticUndefined):
         return ""
     for size, unit in UNITS.items():

