@@ -159,6 +159,26 @@ def test_an_unknown_label_is_refused_with_those_that_are_known() -> None:
         config.label_of_prompt(config.controls["point"], "Fox")
 
 
+def test_of_many_labels_ten_are_named() -> None:
+    labels = "".join(f'<Label value="Kind {number}"/>' for number in range(500))
+    config = view(f'<RectangleLabels name="box" toName="image" smart="true">{labels}</RectangleLabels>')
+    with pytest.raises(BadRequest, match=r"'Kind 9' and 490 more\.") as told:
+        config.label_of_prompt(config.controls["box"], "Fox")
+    assert "Kind 10'" not in str(told.value)
+
+
+def test_a_label_keeps_its_spaces() -> None:
+    """As in the editor's prompts and annotations."""
+    config = view('<BrushLabels name="brush" toName="image"><Label value="Dog " alias=" d"/></BrushLabels>')
+    assert [output.label for output in config.automatic_outputs("image")] == [Label("Dog ", " d")]
+
+
+def test_one_label_beside_those_of_the_tasks_is_not_the_only_one() -> None:
+    config = view('<BrushLabels name="brush" toName="image" value="$kinds"><Label value="Other"/></BrushLabels>')
+    assert [output.label for output in config.automatic_outputs("image")] == [None]
+    assert [output.label for output in config.outputs("image", None)] == [None]
+
+
 def test_labels_that_stand_in_the_tasks_are_all_welcome() -> None:
     config = view('<BrushLabels name="b" toName="image" value="$classes"/>')
     assert config.label_of_prompt(config.controls["b"], "Anything").written == "Anything"

@@ -147,6 +147,20 @@ def test_a_shape_that_is_no_prompt_is_refused() -> None:
     brush = {**point(10, 10), "from_name": "brush", "type": "brushlabels"}
     with pytest.raises(BadRequest, match="'brush' can't prompt a mask"):
         read(brush)
+    with pytest.raises(BadRequest, match="'round' can't prompt a mask"):
+        read({**point(10, 10), "from_name": "round", "type": "ellipselabels"})
+
+
+def test_what_is_chosen_or_written_about_a_prompt_is_not_its_label() -> None:
+    first, last = point(10, 10, label="Dog", id="a"), point(20, 20, label="Dog", id="b")
+    about = [
+        {**first, "type": "choices", "from_name": "state", "value": {"choices": ["occluded"]}},
+        {**last, "type": "taxonomy", "from_name": "kind", "value": {"taxonomy": [["Animal"]]}},
+    ]
+    asked = read(first, about[0], last, about[1])
+    assert asked.label is not None
+    assert asked.label.value == "Dog"
+    assert [(p.x, p.y) for p in asked.points] == [(10, 10), (20, 20)]
 
 
 ACCEPTED = box(1, 1, 5, 5, from_name="box", origin="manual", score=0.94)

@@ -81,6 +81,19 @@ def test_a_clicks_mask_counts_once_however_many_regions_show_it(
     assert count_judged(store, 7, VERSION) == Counter((prompted, one) for one in accepted)
 
 
+@pytest.mark.parametrize("prompted", [True, False])
+def test_a_mask_whose_label_alone_was_corrected_was_accepted(store: FeedbackStore, prompted: bool) -> None:
+    store.record_predictions([MadePrediction(1, 7, VERSION, 0.7, [box("a")], [{"id": "p"}] if prompted else None)])
+    renamed = box("a")
+    renamed["value"] |= {"rectanglelabels": ["Cat"]}
+    found = {"id": 1, "task": 1, "project": 7, "result": [renamed], "updated_at": "2026-11-21T00:00:00Z"}
+    seen = {"id": 1, "project": 7, "data": {}}
+    store.record_event({"action": "ANNOTATION_CREATED", "annotation": found, "task": seen, "project": PROJECT})
+    store.process_pending()
+    assert [(one.accepted, one.kept) for one in judged_masks(store, 7)] == [(True, 1.0)]
+    assert count_judged(store, 7, VERSION) == {(prompted, True): 1}
+
+
 def test_what_an_answer_was_asked_with_is_divided_among_its_masks(store: FeedbackStore) -> None:
     """Each rectangle means an object; here one was drawn on a mask that was found already."""
     regions = [box("a", score=0.9), box("b", score=0.8)]

@@ -65,7 +65,7 @@ def report(sqlite_store: FeedbackStore, tmp_path: Path) -> Report:
 def test_verdicts_by_version(report: Report) -> None:
     assert report.verdicts == {"accepted": 2, "edited": 2, "added": 1}
     (v1,) = (one for one in report.versions if one.version == "v1")
-    assert v1.acceptance == pytest.approx(2 / 4)
+    assert v1.acceptance == pytest.approx(3 / 4), "where the label alone was wrong, the mask wasn't"
     assert v1.kept == pytest.approx((1 + 1 / 3 + 1 + 1) / 4)
 
 
@@ -130,7 +130,7 @@ def test_labels_are_counted_where_they_were_and_where_they_went(report: Report) 
 def test_what_people_spent_by_day(report: Report) -> None:
     assert [day.seconds for day in report.days] == [5.0, 20.0, 15.0]
     assert [day.prompts for day in report.days] == [None, 2.0, None]
-    assert [day.acceptance for day in report.days] == [1.0, 0.0, 0.5]
+    assert [day.acceptance for day in report.days] == [1.0, 0.0, 1.0]
 
 
 def test_other_projects_are_not_read(

@@ -387,6 +387,20 @@ def test_a_region_that_cannot_be_learned_from_says_why(store: FeedbackStore, reg
     assert problem in only(store).problem
 
 
+def test_any_label_may_stand_in_a_task_whose_labels_do(store: FeedbackStore) -> None:
+    controls = {name: one | {"dynamic_labels": True} for name, one in PROJECT["parsed_label_config"].items()}
+    record(store, annotation(box("a", label="Cat")) | {"project": PROJECT | {"parsed_label_config": controls}})
+    assert only(store).problem == ""
+
+
+def test_tasks_annotated_in_bulk_still_need_a_human(store: FeedbackStore) -> None:
+    one = annotation(box("a"))
+    record(store, one | {"action": "ANNOTATIONS_CREATED", "annotation": [one["annotation"]], "task": [one["task"]]})
+    assert [task.task_id for task in store.tasks_to_review(7)] == [5]
+    record(store, annotation(box("a"), id=2))
+    assert store.tasks_to_review(7) == []
+
+
 def test_a_prediction_made_at_another_size_cannot_be_compared(store: FeedbackStore) -> None:
     store.record_predictions([made(box("a", original_width=200))])
     record(store, annotation(box("a", 30, origin="prediction-changed")))

@@ -45,6 +45,11 @@ class Labels:
     all: tuple[Label, ...]
     from_data: bool = False
 
+    @property
+    def only(self) -> Label | None:
+        """The one label, if there is no other."""
+        return self.all[0] if len(self.all) == 1 and not self.from_data else None
+
     def find(self, wanted: Label) -> Label | None:
         found = next((label for label in self.all if label.is_same(wanted)), None)
         return found or (wanted if self.from_data else None)

@@ -28,6 +28,8 @@ from defusedxml.ElementTree import fromstring
 from maskloop.errors import BadLabelConfig, BadRequest
 from maskloop.labelstudio.controls import Control, ImageTag, Label, LabelControl, Labels, Output, Purpose, Shape
 
+NAMED = 10
+"""Labels that a message names, at most."""
 EXAMPLE = '<BrushLabels name="brush" toName="image"><Label value="Object"/></BrushLabels>'
 PROMPT_EXAMPLE = '<KeyPointLabels name="point" toName="image" smart="true"><Label value="Object"/></KeyPointLabels>'
 
@@ -62,7 +64,9 @@ class LabelConfig:
         own = [prompt.labels] if prompt.labels else [naming.labels for naming in self._namings(prompt.image)]
         found = next((label for labels in own if (label := labels.called(name))), None)
         if found is None:
-            known = ", ".join(repr(label.written) for labels in own for label in labels.all) or "none"
+            all_labels = [repr(label.written) for labels in own for label in labels.all]
+            more = f" and {len(all_labels) - NAMED} more" if len(all_labels) > NAMED else ""
+            known = (", ".join(all_labels[:NAMED]) or "none") + more
             raise BadRequest(
                 f"The label {name!r} isn't in the labeling configuration; {prompt.name!r} has {known}.",
                 "Reload the page if the configuration was changed.",
@@ -124,8 +128,7 @@ class LabelConfig:
 
     def _with_label(self, control: Control, label: Label | None) -> Output | None:
         if label is None:
-            only = control.labels.all if control.labels else ()
-            return Output(control, only[0] if len(only) == 1 else None)
+            return Output(control, control.labels.only if control.labels else None)
         if control.labels:
             own = control.labels.find(label)
             return Output(control, own) if own else None
@@ -145,7 +148,7 @@ class LabelConfig:
 
 def _default(labels: Labels, name: str) -> Label | None:
     named = labels.called(name) if name else None
-    return named or (labels.all[0] if len(labels.all) == 1 else None)
+    return named or labels.only
 
 
 def _narrow(outputs: list[Output], wanted: Sequence[str] | None) -> list[Output]:
@@ -203,7 +206,11 @@ class _Attributes:
         self._all = {name.lower(): value for name, value in element.attrib.items()}
 
     def get(self, name: str) -> str:
-        return self._all.get(name, "").strip()
+        return self.exactly(name).strip()
+
+    def exactly(self, name: str) -> str:
+        """With the spaces around it, which Label Studio keeps in labels."""
+        return self._all.get(name, "")
 
     def flag(self, name: str) -> bool:
         return self.get(name).lower() == "true"
@@ -215,7 +222,7 @@ class _Attributes:
     def labels(self) -> Labels:
         found = [_Attributes(child) for child in self._element.iter() if str(child.tag).lower() == "label"]
         return Labels(
-            tuple(Label(label.get("value"), label.get("alias")) for label in found if label.get("value")),
+            tuple(Label(label.exactly("value"), label.exactly("alias")) for label in found if label.get("value")),
             from_data=self.get("value").startswith("$"),
         )
 

@@ -26,6 +26,8 @@ from maskloop.sam.values import ImageSize, Prompt
 
 SHAPES = re.compile(r"(keypoint|rectangle|brush|bitmask|polygon|ellipse|vector|magicwand)(labels)?")
 """Types of results that are shapes; others, such as choices, may go with a shape of the same id."""
+PROMPTING = ("keypoint", "rectangle")
+"""What the types of those begin with that may be prompts."""
 SLACK = 0.5
 """Percent by which a prompt may lie outside the image: the editor rounds."""
 
@@ -128,7 +130,8 @@ def read_click(config: LabelConfig, context: Context, images: Mapping[str, Seque
     last = prompts[-1]
     control = _control(config, last)
     image = config.images[control.image]
-    names = {result.id: _label_name(result) for result in context.result if _label_name(result)}
+    naming = [result for result in context.result if result.type == "labels"] + shapes
+    names = {result.id: name for result in naming if (name := _label_name(result))}
     label_name = names.get(last.id, "")
     same = [
         prompt
@@ -156,13 +159,13 @@ def read_click(config: LabelConfig, context: Context, images: Mapping[str, Seque
 
 def _control(config: LabelConfig, prompt: ContextResult) -> Control:
     control = config.controls.get(prompt.from_name)
+    if not (control.shape if control else prompt.type).startswith(PROMPTING):
+        raise BadRequest(f"{prompt.from_name!r} can't prompt a mask.", "Use a smart key point or a smart rectangle.")
     if control is None or prompt.to_name != control.image:
         raise BadRequest(
             f"No control {prompt.from_name!r} on an image {prompt.to_name!r} is in the labeling configuration.",
             "Reload the page if the configuration was changed.",
         )
-    if control.shape not in (Shape.KEYPOINT, Shape.RECTANGLE):
-        raise BadRequest(f"{prompt.from_name!r} can't prompt a mask.", "Use a smart key point or a smart rectangle.")
     return control
 
 

@@ -91,13 +91,14 @@ def _by_mask(
     """See ``JudgedMask``.
 
     The regions of one score in a click's answer show one mask, in several controls and as several polygons: it was
-    accepted if some of it was kept and nothing edited. Of an automatic prediction each region counts as a mask.
+    accepted if some of it was kept and nothing edited. Of an automatic prediction each region counts as a mask. Where
+    the label alone was changed, the mask was accepted.
     """
     prompted = Prediction.prompts.is_not(None)
-    is_edited = RegionVerdict.verdict == Verdict.EDITED
-    kept, edited = (
-        func.max(case((found, 1), else_=0)) for found in (RegionVerdict.verdict == Verdict.ACCEPTED, is_edited)
-    )
+    is_changed = func.coalesce(RegionVerdict.iou, 0.0) < 1
+    is_edited = (RegionVerdict.verdict == Verdict.EDITED) & is_changed
+    is_kept = (RegionVerdict.verdict == Verdict.ACCEPTED) | ((RegionVerdict.verdict == Verdict.EDITED) & ~is_changed)
+    kept, edited = (func.max(case((found, 1), else_=0)) for found in (is_kept, is_edited))
     overlap = func.coalesce(func.avg(case((is_edited, func.coalesce(RegionVerdict.iou, 0.0)))), 0.0)
     prompts = cast(func.max(func.json_array_length(Prediction.prompts)), Double)
     answers = func.count().over(partition_by=(RegionVerdict.annotation_id, Prediction.id))

@@ -253,8 +253,9 @@ class FeedbackStore:
     ) -> list[TaskToReview]:
         """Tasks that need a human, the least certain first.
 
-        Those that nobody annotated and whose score is below ``threshold``, if there is one, and those that a reviewer
-        sent back. One that the model hasn't answered comes before all others.
+        Those that nobody annotated or skipped (annotations made of predictions in bulk are nobody's) and whose score is
+        below ``threshold``, if there is one, and those that a reviewer sent back. One that the model hasn't answered
+        comes before all others.
 
         worth: of a version, what its scores are worth now, whatever that was when people saw them; None leaves them as
         they were. Raises FeedbackUnavailable.
@@ -267,7 +268,11 @@ class FeedbackStore:
             .subquery()
         )
         ranked = ranked_reviews()
-        annotated = select(Annotation.id).where(Annotation.task_id == Task.id, ~Annotation.deleted).exists()
+        annotated = (
+            select(Annotation.id)
+            .where(Annotation.task_id == Task.id, ~Annotation.deleted, ~Annotation.converted)
+            .exists()
+        )
         untouched = ranked.c.decision.is_(None) & ~annotated
         query = (
             select(Task.id, Prediction.score, Certainty.predicted_iou, Prediction.model_version, ranked.c.decision)

@@ -144,7 +144,8 @@ def find_problem(region: Region, controls: Controls, data: Mapping[str, Any]) ->
     control = controls.get(name) if isinstance(name, str) else None
     if controls and control is None:
         return f"the labeling configuration has no control {name!r}"
-    label, known = regions.label(region), control.get("labels") if control else None
+    label = regions.label(region)
+    known = control.get("labels") if control and not control.get("dynamic_labels") else None
     if label is not None and isinstance(known, Sequence) and known and label not in known:
         return f"the labeling configuration has no label {label!r} in {name}"
     try:
