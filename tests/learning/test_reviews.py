@@ -98,6 +98,16 @@ def test_the_newest_annotation_of_a_task_counts(store: FeedbackStore) -> None:
     assert count_reviewed(store, 7) == {1: 1}
 
 
+def test_the_ground_truth_of_a_task_counts_before_newer_annotations(store: FeedbackStore) -> None:
+    annotate(store, 1, brush("a", 3), id=1, ground_truth=True)
+    annotate(store, 1, brush("b", 20), id=2, updated_at="2026-11-22T00:00:00Z")
+    (photo,) = from_reviews(store, 7, load)[0]
+    assert (photo.objects[0].mask == drawn(3)).all()
+    annotate(store, 1, brush("a", 3), id=1, ground_truth=False, updated_at="2026-11-21T12:00:00Z")
+    (photo,) = from_reviews(store, 7, load)[0]
+    assert (photo.objects[0].mask == drawn(20)).all()
+
+
 def test_what_nobody_stands_behind_is_not_learned(store: FeedbackStore) -> None:
     annotate(store, 1, brush("a", 3))
     annotate(store, 2, rectangle("r"))

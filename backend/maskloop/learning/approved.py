@@ -1,4 +1,6 @@
-"""What a project's people stand behind: of each task the newest annotation, unless its last reviewer refused it."""
+"""What a project's people stand behind: of each task the ground truth, or the newest annotation if none is marked so;
+nothing if its last reviewer refused it.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,8 @@ def _standing(project_id: int, since: datetime | None = None) -> list[ColumnElem
     if since is not None:
         own = Annotation.task_id.in_(select(Annotation.task_id).where(own, Annotation.received_at > since))
     rank = func.row_number().over(
-        partition_by=Annotation.task_id, order_by=(Annotation.updated_at.desc(), Annotation.id.desc())
+        partition_by=Annotation.task_id,
+        order_by=(Annotation.ground_truth.desc(), Annotation.updated_at.desc(), Annotation.id.desc()),
     )
     newest = (
         select(Annotation.id, rank.label("rank"))

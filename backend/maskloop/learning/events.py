@@ -110,6 +110,7 @@ class AnnotationHeard(Change):
     lead_time: float | None = None
     parent_prediction: Id | None = None
     converted: bool = False
+    ground_truth: bool = False
 
 
 class AnnotationGone(Change):

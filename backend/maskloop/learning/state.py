@@ -159,6 +159,7 @@ def _annotation(session: Session, event: Event, change: AnnotationHeard, touched
     known.reviewer_id, known.lead_time = change.reviewer_id, change.lead_time
     known.parent_prediction, known.result = change.parent_prediction, change.result
     known.skipped, known.converted = change.skipped, change.converted
+    known.ground_truth = change.ground_truth
     session.flush()
     touched.add(change.task_id)
     return True

@@ -143,6 +143,7 @@ class Annotation(Base):
     skipped: Mapped[bool] = mapped_column(default=False)
     converted: Mapped[bool] = mapped_column(default=False)
     """Made of predictions in bulk: nobody looked at each."""
+    ground_truth: Mapped[bool] = mapped_column(default=False)
     deleted: Mapped[bool] = mapped_column(default=False)
 
 
