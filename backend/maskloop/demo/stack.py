@@ -67,7 +67,8 @@ def stack_running(
     """
     with contextlib.ExitStack() as up:
         up.enter_context(_only_user_of(data))
-        find_server()  # before anything is installed for nothing
+        if Settings().redis_url is None:
+            find_server()  # before anything is installed for nothing
         with steps.step("Label Studio installed") as show:
             command = install_label_studio(checkout.label_studio_environment, checkout.label_studio_lock, show)
             show(f"in {checkout.label_studio_environment.name}")
