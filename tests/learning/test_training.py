@@ -221,8 +221,7 @@ def test_a_gpu_without_room_is_named_with_a_way_out(
     monkeypatch.setattr(Sample, "features", full)
     with pytest.raises(MaskloopError, match="MASKLOOP_ENGINE=torch-cpu") as told:
         train(deepcopy(network), network, samples, SETTINGS)
-    assert held[0]() is None, "the error keeps what the step held"
-    del told
+    assert held[0]() is None, f"{told.value!r} keeps what the step held"
 
 
 def test_a_gpu_that_pytorchs_build_is_not_for_leaves_training_to_the_cpu(

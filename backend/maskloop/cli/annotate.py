@@ -30,7 +30,7 @@ from maskloop.cli.watch import Watch, stop_on_ctrl_c
 from maskloop.dispatch.dispatcher import Dispatcher
 from maskloop.dispatch.overview import overview
 from maskloop.dispatch.queues import QueueName, connect
-from maskloop.engines.runtime import available_threads, gpu_memory
+from maskloop.engines.runtime import available_threads, gpu_memory, may_take_gpu
 from maskloop.learning.classifiers import classifiers_of
 from maskloop.learning.versions import registry_of
 from maskloop.sam.automatic import AutomaticSettings
@@ -260,7 +260,7 @@ def _pool(make_worker: MakeWorker, settings: Settings, processes: int) -> Pool:
 def processes_for(cores: int, engine: str) -> int:
     """What the cores suggest, and the GPU's memory holds if there is one to take."""
     by_cores = max(1, cores // CORES_PER_PROCESS)
-    room = gpu_memory() if engine in ("auto", "torch-cuda") else 0
+    room = gpu_memory() if may_take_gpu(engine) else 0
     return min(by_cores, max(1, room // GPU_MEMORY_PER_PROCESS)) if room else by_cores
 
 

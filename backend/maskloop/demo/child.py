@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from maskloop.demo.checkout import DemoError
+from maskloop.dispatch.supervisor import signal_group
 
 STOP_TIMEOUT = 45.0
 """Time a child has to end by itself, seconds: maskloop lets requests and jobs under way end."""
@@ -79,8 +80,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_TIMEOUT)
     finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter is macOS' word for it
-            os.killpg(process.pid, signal.SIGKILL)
+        signal_group(process, signal.SIGKILL)
         process.wait()
 
 

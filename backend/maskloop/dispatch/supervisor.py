@@ -71,7 +71,7 @@ class Supervisor:
         with self._lock:
             processes = list(self._processes.values())
         for process in processes:
-            _signal_group(process, signal.SIGTERM)
+            signal_group(process, signal.SIGTERM)
         end = time.monotonic() + self._grace
         for process in processes:
             try:
@@ -79,7 +79,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 log.warning("pid %d didn't stop within %.0f s: killed", process.pid, self._grace)
         for process in processes:
-            _signal_group(process, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
         for thread in self._threads:
             thread.join()
 
@@ -93,7 +93,7 @@ class Supervisor:
         while process := self._start(child):
             began = time.monotonic()
             status = process.wait()
-            _signal_group(process, signal.SIGKILL)
+            signal_group(process, signal.SIGKILL)
             if self._stopping.is_set():
                 return
             self.deaths += 1
@@ -118,7 +118,8 @@ class Supervisor:
             return process
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """To all of the group that the process leads, if any is left."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):  # the latter is macOS' word for a group that has ended

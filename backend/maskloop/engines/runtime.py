@@ -56,6 +56,11 @@ def keep_memory() -> bool:
     return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())
 
 
+def may_take_gpu(engine: str) -> bool:
+    """Whether the engine that was asked for is one on a GPU, if there is one."""
+    return engine in ("auto", "torch-cuda")
+
+
 def has_nvidia_driver() -> bool:
     """Whether there is one, as its device tells; PyTorch may still be unable to use it."""
     return Path("/dev/nvidiactl").exists()

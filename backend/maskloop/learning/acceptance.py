@@ -95,11 +95,11 @@ def _by_mask(
     the label alone was changed, the mask was accepted.
     """
     prompted = Prediction.prompts.is_not(None)
-    is_changed = func.coalesce(RegionVerdict.iou, 0.0) < 1
-    is_edited = (RegionVerdict.verdict == Verdict.EDITED) & is_changed
-    is_kept = (RegionVerdict.verdict == Verdict.ACCEPTED) | ((RegionVerdict.verdict == Verdict.EDITED) & ~is_changed)
+    iou = func.coalesce(RegionVerdict.iou, 0.0)
+    is_edited = (RegionVerdict.verdict == Verdict.EDITED) & (iou < 1)
+    is_kept = RegionVerdict.verdict.in_((Verdict.ACCEPTED, Verdict.EDITED)) & ~is_edited
     kept, edited = (func.max(case((found, 1), else_=0)) for found in (is_kept, is_edited))
-    overlap = func.coalesce(func.avg(case((is_edited, func.coalesce(RegionVerdict.iou, 0.0)))), 0.0)
+    overlap = func.coalesce(func.avg(case((is_edited, iou))), 0.0)
     prompts = cast(func.max(func.json_array_length(Prediction.prompts)), Double)
     answers = func.count().over(partition_by=(RegionVerdict.annotation_id, Prediction.id))
     return (

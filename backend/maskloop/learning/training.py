@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskloop.engines.runtime import gpu_is_lost, wants_memory
+from maskloop.engines.choose import first_line
+from maskloop.engines.runtime import gpu_is_lost, may_take_gpu, wants_memory
 from maskloop.errors import MaskloopError
 from maskloop.files import replacing
 from maskloop.learning.adapters import adapt, merge
@@ -77,7 +78,7 @@ def train(
 
 def device_for(engine: str) -> str:
     """Where to train if that is the engine asked for: a GPU that is there is used unless another engine is."""
-    return "cuda" if engine in ("auto", "torch-cuda") and torch.cuda.is_available() else "cpu"
+    return "cuda" if may_take_gpu(engine) and torch.cuda.is_available() else "cpu"
 
 
 def usable(device: str) -> str:
@@ -88,7 +89,7 @@ def usable(device: str) -> str:
         except RuntimeError as error:
             if gpu_is_lost(error) or wants_memory(error):
                 raise
-            log.warning("Training is on the CPU, as PyTorch can't use the GPU: %s", str(error).partition("\n")[0])
+            log.warning("Training is on the CPU, as PyTorch can't use the GPU: %s", first_line(error))
             return "cpu"
     return device
 
