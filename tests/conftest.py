@@ -138,8 +138,11 @@ def start_workers(redis: Redis, redis_server: str, worker_script: Path) -> Itera
             supervisor = stack.enter_context(
                 Supervisor(children, grace=5, on_death=lambda pid: declare_dead(redis, pid))
             )
+            threads = 3 if build == "three at once" else 1
             if wait:
-                wait_until(lambda: sum(worker.state == "idle" for worker in overview(redis)[queue].workers) >= count)
+                wait_until(
+                    lambda: sum(one.state == "idle" for one in overview(redis)[queue].workers) >= threads * count
+                )
             return supervisor
 
         yield start

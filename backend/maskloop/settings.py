@@ -103,6 +103,12 @@ class Settings(BaseSettings):
     )
 
     interactive_workers: int = Field(1, ge=0, description="Workers that answer clicks.")
+    clicks_at_once: int = Field(
+        0,
+        ge=0,
+        description="Clicks that each of them answers side by side: those that wait together are decoded together. "
+        "0: 8 on a GPU, 1 without, where it gains nothing.",
+    )
     batch_workers: int = Field(1, ge=0, description="Workers that pre-annotate.")
     train_workers: int = Field(1, ge=0, description="Workers that train.")
     encode_ahead: int = Field(

@@ -18,12 +18,16 @@ CLICKS = 200
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "served",
+    [{"interactive_workers": "1"}, {"interactive_workers": "2"}, {"clicks_at_once": "2", "engine": "torch-cpu"}],
+    ids=["by one worker", "by two workers", "by one worker, decoded together"],
+)
 def test_nobody_gets_the_others_mask(
-    maskloop_serve: Callable[..., Any], official_weights: Path, square: Callable[..., str], workers: int
+    maskloop_serve: Callable[..., Any], official_weights: Path, square: Callable[..., str], served: dict[str, str]
 ) -> None:
     """Both images hold an object where both click, but not the same one: one is left of it, the other right."""
-    serving = maskloop_serve(interactive_workers=str(workers), batch_workers="0")
+    serving = maskloop_serve(**served, batch_workers="0")
     photos = {"Ann": square(left=60, top=60, side=80), "Bob": square(left=110, top=60, side=80)}
 
     def click(person: str, number: int) -> tuple[str, float]:

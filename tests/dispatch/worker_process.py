@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 from redis.exceptions import ConnectionError
@@ -58,6 +59,12 @@ def main(url: str, queue: str, build: str = "quick") -> None:
                 raise ImageUnreadable("The image is damaged.") from error
         return payload
 
+    def spin(payload: Any, _: JobContext) -> Any:
+        """Never ends."""
+        redis.rpush("began", str(payload))
+        while True:
+            time.sleep(0.01)
+
     def alarm(_: Any, __: JobContext) -> float:
         """Seconds until this would be interrupted."""
         return signal.getitimer(signal.ITIMER_REAL)[0]
@@ -98,8 +105,24 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         if build == "slow":
             while not redis.blpop(["build"], timeout=1):
                 ...
-        handlers = (echo, pid, refuse, stumble, unserializable, hold, hang, alarm, lose_gpu, lose_sight, die, long)
-        return Service({handler.__name__: handler for handler in handlers}, lambda: {"engine": "none"}, gpu_is_lost)
+        handlers = (
+            echo,
+            pid,
+            refuse,
+            stumble,
+            unserializable,
+            hold,
+            hang,
+            spin,
+            alarm,
+            lose_gpu,
+            lose_sight,
+            die,
+            long,
+        )
+        at_once = 3 if build == "three at once" else 1
+        named = {handler.__name__: handler for handler in handlers}
+        return Service(named, lambda: {"engine": "none"}, gpu_is_lost, at_once)
 
     run_worker(redis, QueueName(queue), make)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -29,10 +31,11 @@ class Echo(NetworkEngine):
         return np.broadcast_to(brightness, (count, 256, height // 16, width // 16)).astype(np.float16)
 
     def run_decoder(
-        self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
+        self, features: Sequence[NDArray[np.float16]], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         self.need(len(batch.points))
-        told = batch.points.sum(axis=(1, 2)) + batch.kinds.sum(axis=1)
+        assert len(features) in (1, len(batch.points))
+        told = batch.points.sum(axis=(1, 2)) + batch.kinds.sum(axis=1) + [float(one[0, 0, 0]) for one in features]
         if batch.masks is not None:
             told += batch.masks[:, 0, 0]
         scores = told[:, None].astype(np.float32) + np.arange(4, dtype=np.float32)[WANTED[multimask]]
@@ -94,6 +97,18 @@ def test_each_prompt_gets_what_it_would_get_alone(embedding: Embedding, room: in
     for one, other in zip(together, alone, strict=True):
         assert np.array_equal(one.scores, other.scores)
         assert np.array_equal(one.logits, other.logits)
+
+
+@pytest.mark.parametrize("room", [1000, 3])
+def test_prompts_on_several_images_get_what_they_would_get_alone(room: int) -> None:
+    sizes = [ImageSize(600, 800), ImageSize(300, 200), ImageSize(64, 64)]
+    seen = [Embedding(np.full((256, 64, 64), 100 * index, np.float16), size) for index, size in enumerate(sizes)]
+    embeddings = [seen[index % len(seen)] for index in range(len(prompts()))]
+    together = Echo(room).decode_each(embeddings, prompts(), multimask=True)
+    for embedding, prompt, one in zip(embeddings, prompts(), together, strict=True):
+        (alone,) = Echo().decode(embedding, [prompt], multimask=True)
+        assert np.array_equal(one.scores, alone.scores)
+        assert one.size == embedding.size
 
 
 def test_three_candidates_or_one(embedding: Embedding) -> None:

@@ -63,6 +63,20 @@ def test_answers_are_those_of_torch(
         assert np.abs(given.logits - wanted.logits).max() < 1e-3 * np.abs(wanted.logits).max()
 
 
+def test_clicks_on_several_images_are_answered_as_each_alone(
+    torch_engine: TorchEngine, openvino_engine: OpenVinoEngine, embedding: Embedding
+) -> None:
+    """Together they are other products of matrices: the last digits may differ."""
+    other = Embedding(embedding.features[:, ::-1].copy(), embedding.size)
+    seen = [(embedding, other)[index % 2] for index in range(len(prompts()))]
+    for engine in (torch_engine, openvino_engine):
+        together = engine.decode_each(seen, prompts(), multimask=True)
+        for one, prompt, given in zip(seen, prompts(), together, strict=True):
+            (alone,) = torch_engine.decode(one, [prompt], multimask=True)
+            assert np.abs(given.scores - alone.scores).max() < 1e-3
+            assert np.abs(given.logits - alone.logits).max() < 1e-3 * np.abs(alone.logits).max()
+
+
 def test_an_answer_outlives_the_next_one(openvino_engine: OpenVinoEngine, embedding: Embedding) -> None:
     """OpenVINO writes its outputs to the same memory each time."""
     first, second = (Prompt(np.array([[x, 200]], np.float32), np.ones(1, np.int8)) for x in (100, 600))

@@ -37,20 +37,25 @@ class FakeEngine:
         return embeddings
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
+        return self.decode_each([embedding] * len(prompts), prompts, multimask=multimask)
+
+    def decode_each(
+        self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt], *, multimask: bool
+    ) -> list[MaskLogits]:
         self._enter()
         self.decoded += 1
-        seen = embedding.features.reshape(-1)[: 256 * 256].reshape(256, 256).astype(np.float32)
-        count = 3 if multimask else 1
-        answers = [
-            MaskLogits(
-                np.stack([seen + (number + prompt.points.sum()) / 64 for number in range(count)]).astype(np.float32),
-                np.linspace(0.9, 0.99, count, dtype=np.float32),
-                embedding.size,
-            )
-            for prompt in prompts
-        ]
+        asked = zip(embeddings, prompts, strict=True)
+        answers = [self._decode(embedding, prompt, 3 if multimask else 1) for embedding, prompt in asked]
         self._busy = False
         return answers
+
+    def _decode(self, embedding: Embedding, prompt: Prompt, count: int) -> MaskLogits:
+        seen = embedding.features.reshape(-1)[: 256 * 256].reshape(256, 256).astype(np.float32)
+        return MaskLogits(
+            np.stack([seen + (number + prompt.points.sum()) / 64 for number in range(count)]).astype(np.float32),
+            np.linspace(0.9, 0.99, count, dtype=np.float32),
+            embedding.size,
+        )
 
     def _encode(self, image: Image) -> Embedding:
         size = ImageSize(*image.shape[:2])

@@ -85,7 +85,7 @@ def test_logits_scores_and_masks_are_the_official_ones(model: MobileSam, encoded
     features = torch.from_numpy(encoded.features).flatten(1).T[None]
     logits_of: dict[str, NDArray[np.float32]] = {}
     for title, case in CASES[encoded.name]["prompts"].items():
-        batch = stack([as_prompt(case, logits_of)], encoded.size)
+        batch = stack([as_prompt(case, logits_of)], [encoded.size])
         with torch.inference_mode():
             encoder = model.prompt_encoder
             points = encoder.embed_points(torch.from_numpy(batch.points), torch.from_numpy(batch.kinds))

@@ -46,11 +46,11 @@ def test_a_mask_alone_is_no_point() -> None:
 
 
 def test_prompts_of_one_shape_are_stacked() -> None:
-    batch = stack([clicks(1, mask=MASK), clicks(0, mask=2 * MASK)], SIZE)
+    batch = stack([clicks(1, mask=MASK), clicks(0, mask=2 * MASK)], [SIZE, SIZE])
     assert (batch.points.shape, batch.kinds.tolist()) == ((2, 2, 2), [[1, -1], [0, -1]])
     assert batch.masks is not None
     assert batch.masks[:, 0, 0].tolist() == [1, 2]
-    assert stack([clicks(1)], SIZE).masks is None
+    assert stack([clicks(1)], [SIZE]).masks is None
 
 
 def test_prompts_are_grouped_by_what_can_be_stacked() -> None:
@@ -62,4 +62,4 @@ def test_prompts_are_grouped_by_what_can_be_stacked() -> None:
 @pytest.mark.parametrize("prompts", [[clicks(1), clicks(1, 1)]])
 def test_prompts_of_several_shapes_are_not_stacked(prompts: list[Prompt]) -> None:
     with pytest.raises(ValueError, match="shape"):
-        stack(prompts, SIZE)
+        stack(prompts, [SIZE] * len(prompts))

@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 
 from maskloop.background import repeat
-from maskloop.engines.base import Engine
 from maskloop.engines.choose import choose_engine
 from maskloop.engines.network_engine import NetworkEngine
 from maskloop.engines.runtime import available_threads
@@ -50,7 +49,7 @@ class Models:
         self._kept: OrderedDict[str, tuple[NetworkEngine, Segmenter]] = OrderedDict()
         self._lock, self._loading = threading.Lock(), threading.Lock()
 
-    def engine(self, name: str = "") -> tuple[Engine, str]:
+    def engine(self, name: str = "") -> tuple[NetworkEngine, str]:
         """By its name in the registry, and its version; by default what is in service where projects have none of
         their own."""
         version = version_of(name or self._registry.in_service())

@@ -72,11 +72,13 @@ def annotator(settings: Settings, models: Models, recognition: Recognition) -> D
 
 def build_service(queue: QueueName, settings: Settings) -> Service:
     """What a worker of ``queue`` does. The model in service is loaded first, but for training, which is rare."""
-    models = Models(settings)
+    models, at_once = Models(settings), 1
     if queue is not QueueName.TRAIN:
-        models.engine()
+        engine, _ = models.engine()
         threading.Thread(target=models.keep_up, args=[threading.Event()], name="models", daemon=True).start()
-    return Service(HANDLERS[queue](settings, models), models.report, gpu_is_lost)
+        if queue is QueueName.INTERACTIVE:
+            at_once = settings.clicks_at_once or engine.clicks_at_once
+    return Service(HANDLERS[queue](settings, models), models.report, gpu_is_lost, at_once)
 
 
 def click_handlers(settings: Settings, models: Models) -> dict[str, Handler]:

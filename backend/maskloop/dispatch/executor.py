@@ -29,11 +29,13 @@ class Service:
     """What a worker offers: a handler for each kind of job, and facts about itself to publish each second.
 
     is_fatal: of an error after which this process can do no job any more.
+    at_once: jobs that a process does side by side. The handlers are called by as many threads.
     """
 
     handlers: Mapping[str, Handler]
     report: Callable[[], dict[str, Json]] = dict
     is_fatal: Callable[[Exception], bool] = lambda _: False
+    at_once: int = 1
 
 
 @dataclass

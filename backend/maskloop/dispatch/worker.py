@@ -1,4 +1,5 @@
-"""A worker: one process, one queue, one set of handlers, built once.
+"""A worker: one process, one queue, one set of handlers, built once. Where the service does jobs side by side, the
+process has a thread for each, which is a worker to RQ.
 
 RQ's SimpleWorker, because a fork after torch has used its threads can hang, with three changes. A thread renews the
 leases of the worker and of its job each second, so that another worker takes over within seconds of a kill. The same
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from math import ceil
 from typing import Any
 
@@ -27,12 +28,12 @@ from redis.exceptions import RedisError
 from rq import Queue, Retry, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
-from rq.timeouts import UnixSignalDeathPenalty
 from rq.utils import now, utcformat, utcparse
 from rq.worker import WorkerStatus
 
-from maskloop.dispatch.context import JobContext, OutOfTime
+from maskloop.dispatch.context import JobContext
 from maskloop.dispatch.executor import Executor, Service, unexpected
+from maskloop.dispatch.interrupting import Alarm, Timer
 from maskloop.dispatch.jobs import pack_error
 from maskloop.dispatch.maintenance import Maintenance, worker_name
 from maskloop.dispatch.queues import JobQueue, QueueName, Serializer, check, unavailable
@@ -63,21 +64,32 @@ def run_worker(redis: Redis, queue: QueueName, build: Callable[[], Service]) -> 
     check(redis)
     logging.getLogger("rq.worker").setLevel(logging.WARNING)
     stop = _Stop()
-    executor: Executor | None = None
+    helpers: list[threading.Thread] = []
 
+    @cache
     def prepared() -> Executor:
-        nonlocal executor
-        executor = executor or Executor(build())
-        return executor
+        service = build()
+        for number in range(1, service.at_once):
+            own = redis, queue, cache(partial(Executor, service)), stop
+            helpers.append(threading.Thread(target=_serve, args=own, name=f"worker {number}", daemon=True))
+            helpers[-1].start()
+        return Executor(service)
 
     with suppress(StopRequested):
-        while not stop.asked:
-            try:
-                _Worker(JobQueue(queue, redis), prepared, stop).work()
-            except RedisError as error:
-                log.warning("%s", unavailable(error))
-            if not stop.asked:
-                time.sleep(RECONNECT_PAUSE)
+        _serve(redis, queue, prepared, stop)
+    for helper in helpers:
+        helper.join()
+
+
+def _serve(redis: Redis, queue: QueueName, prepare: Callable[[], Executor], stop: _Stop) -> None:
+    """Is one worker after the other: each is a new one once Redis is back."""
+    while not stop.asked:
+        try:
+            _Worker(JobQueue(queue, redis), prepare, stop).work()
+        except RedisError as error:
+            log.warning("%s", unavailable(error))
+        if not stop.asked:
+            time.sleep(RECONNECT_PAUSE)
 
 
 class _Stop:
@@ -89,6 +101,7 @@ class _Stop:
         self._worker: _Worker | None = None
 
     def reach(self, worker: _Worker) -> None:
+        """Of a process's workers the one in its main thread; the others look at ``asked``."""
         self._worker = worker
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask)
@@ -122,19 +135,7 @@ class _Job(Job):
         """The lease of a running job is its entry among the started jobs."""
 
 
-class _Alarm(UnixSignalDeathPenalty):
-    """Interrupts the job when its time is over."""
-
-    def handle_death_penalty(self, *_: object) -> None:
-        raise OutOfTime(self._timeout)
-
-    def cancel_death_penalty(self) -> None:
-        with suppress(OutOfTime):  # it is done anyway
-            super().cancel_death_penalty()  # type: ignore[no-untyped-call]
-
-
 class _Worker(SimpleWorker):
-    death_penalty_class = _Alarm
     job_class = _Job
     queue_class: type[Queue] = JobQueue
     log_result_lifespan = False
@@ -142,6 +143,8 @@ class _Worker(SimpleWorker):
 
     def __init__(self, queue: JobQueue, prepare: Callable[[], Executor], stop: _Stop) -> None:
         self._stop = stop
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        self.death_penalty_class = Alarm if self._in_main_thread else Timer
         super().__init__(
             [queue],
             name=worker_name(queue.name, os.getpid()),
@@ -165,7 +168,8 @@ class _Worker(SimpleWorker):
         """RQ's own signal handlers, not in use, would set it."""
 
     def _install_signal_handlers(self) -> None:
-        self._stop.reach(self)
+        if self._in_main_thread:
+            self._stop.reach(self)
 
     def bootstrap(self, *_args: Any, **_options: Any) -> None:
         self.register_birth()
@@ -261,6 +265,9 @@ class _Worker(SimpleWorker):
 
     @property
     def should_run_maintenance_tasks(self) -> bool:
+        """Looked at by RQ before each wait for a job; no signal ends that in a thread."""
+        if self._stop.asked:
+            raise StopRequested
         return False
 
     def set_state(self, state: str, pipeline: Pipeline | None = None) -> None:

@@ -34,3 +34,9 @@ class Engine(Protocol):
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
         """One answer for each prompt, in order: three masks if ``multimask``, else one."""
         ...
+
+    def decode_each(
+        self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt], *, multimask: bool
+    ) -> list[MaskLogits]:
+        """The same for prompts on several images: an embedding for each prompt."""
+        ...

@@ -24,15 +24,24 @@ WANTED = {True: slice(1, None), False: slice(0, 1)}
 
 class NetworkEngine(ABC):
     """An ``Engine``, given the two halves of the network. ``frames``: what of an image's square is encoded; what lies
-    outside gets the features that it has in a square without an image."""
+    outside gets the features that it has in a square without an image. ``clicks_at_once``: how many gain from being
+    decoded together."""
 
     def __init__(
-        self, name: str, identity: str, *, images_at_once: int, prompts_at_once: int, frames: Sequence[ImageSize]
+        self,
+        name: str,
+        identity: str,
+        *,
+        images_at_once: int,
+        prompts_at_once: int,
+        frames: Sequence[ImageSize],
+        clicks_at_once: int = 1,
     ) -> None:
         self.name = name
         self.identity = identity
         self.frames = frames
         self.note = ""
+        self.clicks_at_once = clicks_at_once
         self.images = Batches(images_at_once, wants_memory)
         self.prompts = Batches(prompts_at_once, wants_memory)
 
@@ -42,10 +51,10 @@ class NetworkEngine(ABC):
 
     @abstractmethod
     def run_decoder(
-        self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
+        self, features: Sequence[NDArray[np.float16]], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features (256, 64, 64) and N prompts to logits (N, M, 256, 256) and scores (N, M), M 3 if multimask, else 1:
-        of a decoder's masks those that are ``WANTED``."""
+        """N prompts to logits (N, M, 256, 256) and scores (N, M), M 3 if multimask, else 1: of a decoder's masks those
+        that are ``WANTED``. features: (256, 64, 64), of the one image that all prompts are on, or N of them."""
 
     def encode(self, images: Sequence[Image]) -> list[Embedding]:
         sizes = [ImageSize(*image.shape[:2]) for image in images]
@@ -75,15 +84,22 @@ class NetworkEngine(ABC):
         return whole
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
-        def work(prompts: Sequence[Prompt]) -> list[MaskLogits]:
-            batch = stack(prompts, embedding.size)
-            answers = zip(*self.run_decoder(embedding.features, batch, multimask=multimask), strict=True)
-            return [MaskLogits(logits, scores, embedding.size) for logits, scores in answers]
+        return self.decode_each([embedding] * len(prompts), prompts, multimask=multimask)
+
+    def decode_each(
+        self, embeddings: Sequence[Embedding], prompts: Sequence[Prompt], *, multimask: bool
+    ) -> list[MaskLogits]:
+        def work(indices: Sequence[int]) -> list[MaskLogits]:
+            seen = [embeddings[index] for index in indices]
+            one_image = all(embedding is seen[0] for embedding in seen)
+            features = [embedding.features for embedding in (seen[:1] if one_image else seen)]
+            batch = stack([prompts[index] for index in indices], [embedding.size for embedding in seen])
+            answers = zip(seen, *self.run_decoder(features, batch, multimask=multimask), strict=True)
+            return [MaskLogits(logits, scores, embedding.size) for embedding, logits, scores in answers]
 
         answers: dict[int, MaskLogits] = {}
         for indices in by_shape(prompts):
-            answered = self.prompts.run(work, [prompts[index] for index in indices])
-            answers.update(zip(indices, answered, strict=True))
+            answers.update(zip(indices, self.prompts.run(work, indices), strict=True))
         return [answers[index] for index in range(len(prompts))]
 
 

@@ -6,6 +6,7 @@ a millisecond; the shapes of points vary from prompt to prompt, and the decoder 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -76,7 +77,7 @@ class OpenVinoEngine(NetworkEngine):
         self.decoders = {True: three, False: single}
         for multimask, points in WARM_POINTS:
             batch = PromptBatch(np.zeros((1, points, 2), np.float32), np.ones((1, points), np.int64), None)
-            self.run_decoder(self.blank, batch, multimask=multimask)
+            self.run_decoder([self.blank], batch, multimask=multimask)
 
     def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:
         encoder = self.encoders[ImageSize(*framed.shape[1:3])]
@@ -91,15 +92,18 @@ class OpenVinoEngine(NetworkEngine):
 
     @torch.inference_mode()
     def run_decoder(
-        self, features: NDArray[np.float16], batch: PromptBatch, *, multimask: bool
+        self, features: Sequence[NDArray[np.float16]], batch: PromptBatch, *, multimask: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         encoder = self.prompt_encoder
         points = encoder.embed_points(torch.from_numpy(batch.points), torch.from_numpy(batch.kinds)).numpy()
         masks = encoder.embed_masks(None if batch.masks is None else torch.from_numpy(batch.masks)).numpy()
         decoder, wanted = self.decoders[multimask], WANTED[multimask]
-        if len(masks) == 1:
-            return decoded(decoder, features, masks, points, wanted)
-        each = [decoded(decoder, features, masks[i : i + 1], points[i : i + 1], wanted) for i in range(len(points))]
+        if len(masks) == len(features) == 1:
+            return decoded(decoder, features[0], masks, points, wanted)
+        each = [
+            decoded(decoder, features[i % len(features)], masks[i % len(masks)][None], points[i : i + 1], wanted)
+            for i in range(len(points))
+        ]
         logits, scores = zip(*each, strict=True)
         return np.concatenate(logits), np.concatenate(scores)
 

@@ -10,7 +10,7 @@ from maskloop.cache import EmbeddingCache, ImageIndex, Known, ProposalsCache, St
 from maskloop.engines.base import Engine
 from maskloop.images import ImageLoader, Loaded, Source
 from maskloop.images.sources import Remote
-from maskloop.inference.one_at_a_time import OneAtATime
+from maskloop.inference.micro_batching import MicroBatching
 from maskloop.inference.recent import Recent
 from maskloop.inference.refinement import Refinement
 from maskloop.sam.automatic import AutomaticSettings, propose
@@ -37,7 +37,7 @@ class Segmenter:
     """
 
     def __init__(self, engine: Engine, loader: ImageLoader, store: Store, index: ImageIndex, *, model: str) -> None:
-        self.engine = OneAtATime(engine)
+        self.engine = MicroBatching(engine)
         self._model = model
         self._loader = loader
         self._embeddings = EmbeddingCache(store)

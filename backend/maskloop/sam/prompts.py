@@ -37,9 +37,9 @@ def by_shape(prompts: Sequence[Prompt]) -> list[list[int]]:
     return list(groups.values())
 
 
-def stack(prompts: Sequence[Prompt], size: ImageSize) -> PromptBatch:
-    """Prompts of one shape, on an image of ``size``."""
-    points, kinds = zip(*(to_points(prompt, size) for prompt in prompts), strict=True)
+def stack(prompts: Sequence[Prompt], sizes: Sequence[ImageSize]) -> PromptBatch:
+    """Prompts of one shape, each with the size of its image."""
+    points, kinds = zip(*(to_points(*placed) for placed in zip(prompts, sizes, strict=True)), strict=True)
     masks = [prompt.mask_logits for prompt in prompts if prompt.mask_logits is not None]
     return PromptBatch(np.stack(points), np.stack(kinds), np.stack(masks) if masks else None)
 
