@@ -106,8 +106,8 @@ class Settings(BaseSettings):
     clicks_at_once: int = Field(
         0,
         ge=0,
-        description="Clicks that each of them answers side by side: those that wait together are decoded together. "
-        "0: 8 on a GPU, 1 without, where it gains nothing.",
+        description="Clicks that each of them answers side by side, decoding together those that wait; `/health` "
+        "counts a worker for each. 0: 8 on a GPU, 1 without, where more gain nothing.",
     )
     batch_workers: int = Field(1, ge=0, description="Workers that pre-annotate.")
     train_workers: int = Field(1, ge=0, description="Workers that train.")

@@ -105,21 +105,8 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         if build == "slow":
             while not redis.blpop(["build"], timeout=1):
                 ...
-        handlers = (
-            echo,
-            pid,
-            refuse,
-            stumble,
-            unserializable,
-            hold,
-            hang,
-            spin,
-            alarm,
-            lose_gpu,
-            lose_sight,
-            die,
-            long,
-        )
+        short = (echo, pid, refuse, stumble, unserializable, alarm, lose_gpu, lose_sight, die)
+        handlers = (*short, hold, hang, spin, long)
         at_once = 3 if build == "three at once" else 1
         named = {handler.__name__: handler for handler in handlers}
         return Service(named, lambda: {"engine": "none"}, gpu_is_lost, at_once)
