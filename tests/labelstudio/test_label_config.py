@@ -240,6 +240,20 @@ def test_a_control_for_messages_on_an_image_is_advised_against() -> None:
     assert view(BRUSH.format("", "")).advice == ""
 
 
+def test_an_automatic_label_that_is_none_is_advised_against() -> None:
+    labels = '<Label value="Cat"/><Label value="Dog" alias="d"/>'
+    assert "maskloop_label='Car' on 'brush'" in view(BRUSH.format('maskloop_label="Car"', labels)).advice
+    for known in ("Cat", "Dog", "d"):
+        assert view(BRUSH.format(f'maskloop_label="{known}"', labels)).advice == ""
+    assert view(BRUSH.format('value="$classes" maskloop_label="Car"', "")).advice == "", "tasks bring their own labels"
+    naming = '<Labels name="class" toName="image" maskloop_label="{}"><Label value="Cat"/></Labels>'
+    plain = '<Brush name="plain" toName="image" {}/>'
+    assert view(plain.format('maskloop_label="Cat"'), naming.format("Cat")).advice == ""
+    advice = view(plain.format('maskloop_label="Car"'), naming.format("Bus")).advice
+    assert "'Car' on 'plain'" in advice
+    assert "'Bus' on 'class'" in advice
+
+
 def test_tags_and_attributes_are_read_in_any_case() -> None:
     config = LabelConfig.parse(
         '<view><image NAME="image" Value="$image"/>'

@@ -88,11 +88,12 @@ def test_a_label_may_stand_in_a_result_of_its_own(store: FeedbackStore) -> None:
     assert count_labels(store, 7) == {"Cat": 1}
 
 
-def test_a_rectangle_is_an_example_where_nothing_is_outlined(store: FeedbackStore) -> None:
-    annotate(store, 1, brush("a", 3, "Cat"), rectangle("b", "Cat"))
+def test_a_rectangle_is_an_example_of_a_label_that_nothing_outlined_has(store: FeedbackStore) -> None:
+    annotate(store, 1, brush("a", 3, "Cat"), rectangle("b", "Cat"), rectangle("d", "Dog"))
     annotate(store, 2, rectangle("c", "Dog"))
     labels = [[example.label for example in photo.objects] for photo in from_reviews(store, 7, load)]
-    assert labels == [["Cat"], ["Dog"]]
+    assert labels == [["Cat", "Dog"], ["Dog"]]
+    assert count_labels(store, 7) == {"Cat": 1, "Dog": 2}
 
 
 def test_of_a_class_with_many_examples_the_last_photos_ones_are_taken() -> None:

@@ -16,7 +16,7 @@ maskloop_messages    TextArea on a Text       ``true``: tells the annotator why 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -38,6 +38,7 @@ MISPLACED = (
     " that the annotator chose. Give it an object of its own: "
     '<Text name="notice" value=""/>, and toName="notice".'
 )
+UNKNOWN = "maskloop_label={!r} on {!r} is none of its labels, so automatic masks don't get it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +194,20 @@ def _parse(xml: str) -> LabelConfig:
         for kind, found in tags
         if kind == "textarea" and found.flag("maskloop_messages") and found.objects
     ]
-    misplaced = [name for name, shown_on in areas if shown_on in images]
     messages = next((area for area in areas if area[1] not in images), None)
-    return LabelConfig(images, controls, namings, messages, MISPLACED.format(misplaced[0]) if misplaced else "")
+    advice = [MISPLACED.format(name) for name, shown_on in areas if shown_on in images]
+    advice += [UNKNOWN.format(one.default_label, one.name) for one in _with_unknown_default(controls.values(), namings)]
+    return LabelConfig(images, controls, namings, messages, " ".join(advice))
+
+
+def _with_unknown_default(
+    controls: Iterable[Control], namings: Sequence[LabelControl]
+) -> Iterator[Control | LabelControl]:
+    both: list[Control | LabelControl] = [*controls, *namings]
+    for one in both:
+        able = [one.labels] if one.labels else [naming.labels for naming in namings if naming.image == one.image]
+        if one.default_label and not any(labels.called(one.default_label) for labels in able):
+            yield one
 
 
 class _Attributes:

@@ -52,9 +52,8 @@ def count_reviewed(store: FeedbackStore, project_id: int, since: datetime | None
 
 
 def count_labels(store: FeedbackStore, project_id: int) -> Counter[str]:
-    """Regions of each label; of an annotation's rectangles only where it has no outlines: both may show one object.
-
-    Raises FeedbackUnavailable.
+    """Regions of each label; an annotation's rectangles only of labels that no outline of it has: both may show one
+    object. Raises FeedbackUnavailable.
     """
     columns = RegionVerdict.annotation_id, RegionVerdict.outline, RegionVerdict.label
     query = (
@@ -64,13 +63,13 @@ def count_labels(store: FeedbackStore, project_id: int) -> Counter[str]:
         .where(*_standing(project_id), *USABLE, RegionVerdict.label.is_not(None))
         .group_by(*columns)
     )
-    by_annotation: dict[int, dict[bool, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    found: dict[bool, dict[tuple[int, str], int]] = {True: {}, False: {}}
     with store.session() as session:
         for annotation, outline, label, count in session.execute(query):
-            by_annotation[annotation][outline][str(label)] += count
+            found[outline][annotation, str(label)] = count
     total: Counter[str] = Counter()
-    for found in by_annotation.values():
-        total.update(found.get(True) or found[False])
+    for (_, label), count in (found[False] | found[True]).items():
+        total[label] += count
     return total
 
 

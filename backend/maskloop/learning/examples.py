@@ -34,9 +34,13 @@ def from_reviews(store: FeedbackStore, project_id: int, load: Callable[[str], Im
 
 
 def named(found: Sequence[regions.Region]) -> list[regions.Region]:
-    """Those with a label; rectangles only where nothing is outlined: both may show one object."""
-    labelled = [region for region in found if regions.label(region)]
-    return reviews.outlines(labelled) or labelled
+    """Those with a label; rectangles only of labels that no outline has: both may show one object."""
+    outlined = {regions.label(region) for region in reviews.outlines(found)}
+    return [
+        region
+        for region in found
+        if (label := regions.label(region)) and (label not in outlined or regions.is_outline(region))
+    ]
 
 
 def newest(photos: Sequence[ReviewedPhoto], most: int = MOST) -> list[ReviewedPhoto]:
