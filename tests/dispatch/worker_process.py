@@ -108,7 +108,7 @@ def main(url: str, queue: str, build: str = "quick") -> None:
         short = (echo, pid, refuse, stumble, unserializable, alarm, lose_gpu, lose_sight, die)
         handlers = (*short, hold, hang, spin, long)
         at_once = 3 if build == "three at once" else 1
-        named = {handler.__name__: handler for handler in handlers}
+        named = {"train": die} | {handler.__name__: handler for handler in handlers}
         return Service(named, lambda: {"engine": "none"}, gpu_is_lost, at_once)
 
     run_worker(redis, QueueName(queue), make)

@@ -22,14 +22,15 @@ from maskloop.labelstudio.troubles import Troubles
 from maskloop.learning.acceptance import follow_verdicts
 from maskloop.learning.classifiers import classifiers_of
 from maskloop.learning.follower import Follower
-from maskloop.learning.orders import classes_due, is_due, order_all, submit, submit_classes
+from maskloop.learning.orders import check_trainings, classes_due, is_due, order_all, submit, submit_classes
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import registry_of, version_of
 from maskloop.settings import Settings
 
 NICENESS = 5
 """Clicks come first."""
-FEEDBACK_PAUSE = 1.0
+FEEDBACK_PAUSE, TRAINING_PAUSE = 1.0, 10.0
+"""Seconds between looks."""
 
 
 def keep_house(settings: Settings) -> None:
@@ -63,7 +64,14 @@ def keep_house(settings: Settings) -> None:
         with troubles.noting("feedback"):
             follower.round()
 
-    tasks: list[Task] = [partial(repeat, follow, lambda: FEEDBACK_PAUSE)]
+    def look_after_trainings() -> None:
+        with troubles.noting("training"):
+            check_trainings(store, dispatcher)
+
+    tasks: list[Task] = [
+        partial(repeat, follow, lambda: FEEDBACK_PAUSE),
+        partial(repeat, look_after_trainings, lambda: TRAINING_PAUSE),
+    ]
     if settings.train_schedule:
         left = times(settings.train_schedule, local_time)
         tasks.append(partial(repeat, partial(order_all, store, registry, dispatcher), left))

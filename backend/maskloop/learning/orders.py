@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from maskloop.dispatch.dispatcher import Dispatcher
-from maskloop.dispatch.jobs import Ticket
+from maskloop.dispatch.jobs import Ticket, WorkerLost
 from maskloop.dispatch.queues import QueueName
 from maskloop.learning.approved import count_labels, count_reviewed
 from maskloop.learning.classes import FEWEST, MOST
@@ -75,9 +75,28 @@ def submit(dispatcher: Dispatcher, project: int) -> Ticket:
         {"project": project},
         queue=QueueName.TRAIN,
         deadline=None,
-        key=f"{KIND}-{project}",
+        key=key_of(project),
         on_same_key="join",
     )
+
+
+def key_of(project: int) -> str:
+    """Of a project's training jobs."""
+    return f"{KIND}-{project}"
+
+
+def check_trainings(store: FeedbackStore, dispatcher: Dispatcher) -> None:
+    """What no worker is left to tell: raises a group with an error for each project whose last training died with its
+    worker, twice. Raises FeedbackUnavailable or QueueUnavailable."""
+    _, projects = store.judged_since(None)
+    hint = "Its log says why; too little memory is likely. Start Training goes on where it was."
+    died = [
+        WorkerLost(f"Training of project {project}: the worker died, twice.", hint)
+        for project in sorted(projects)
+        if isinstance(dispatcher.lost(key_of(project), QueueName.TRAIN), WorkerLost)
+    ]
+    if died:
+        raise ExceptionGroup("Trainings died.", died)
 
 
 def submit_classes(dispatcher: Dispatcher, project: int) -> Ticket:
