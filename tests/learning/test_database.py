@@ -1,7 +1,9 @@
 """The tables are made by migrations, on SQLite and on PostgreSQL."""
 
+import hashlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -13,11 +15,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
-from maskloop.learning import database
+from maskloop.learning import database, migrations
 from maskloop.learning.database import connect, default_url, migrate, reading, writing
+from maskloop.learning.events import PREDICTIONS_MADE, canonical
 from maskloop.learning.spool import FeedbackUnavailable
+from maskloop.learning.state import _projects_of
 from maskloop.learning.store import FeedbackStore
-from maskloop.learning.tables import Annotation, Base, Certainty, RegionVerdict
+from maskloop.learning.tables import Annotation, Base, Certainty, Event, RegionVerdict
 
 
 def test_migrations_make_the_tables_that_the_code_expects(url: str) -> None:
@@ -27,6 +31,24 @@ def test_migrations_make_the_tables_that_the_code_expects(url: str) -> None:
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
     assert not differences
+
+
+MIGRATIONS = {
+    "0001_feedback.py": "754f136c8f31",
+    "0002_reviewed.py": "012d7f14fcb9",
+    "0003_judge_anew.py": "1c1e1ffdf429",
+    "0004_judge_apart.py": "74085d23b6f8",
+    "0005_ground_truth.py": "3cf2a0c0a096",
+    "0006_certainties_of_all.py": "b03746d7ae30",
+    "certainties.py": "fd1d83884f81",
+}
+
+
+def test_no_migration_is_written_anew_once_it_may_have_run() -> None:
+    """Where it ran it doesn't run again: what it lacked is another one's work."""
+    folder = Path(migrations.__file__).parent
+    files = [*(folder / "versions").glob("0*.py"), folder / "certainties.py"]
+    assert {file.name: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files} == MIGRATIONS
 
 
 def test_processes_that_start_together_may_all_migrate(url: str) -> None:
@@ -143,6 +165,41 @@ def test_an_update_does_not_read_all_verdicts_for_each_annotation(
         migrate(of_before)
     assert "SCAN annotations" in found
     assert "SCAN region_verdicts" not in found
+
+
+def test_a_database_of_which_0004_was_another_migration_gets_its_table(url: str, tmp_path: Path) -> None:
+    """It was written anew twice; what was refused meanwhile is looked at again."""
+    engine = connect(url)
+    migrate(engine, "0005")
+    moment = "'2026-11-21 08:00:00'"
+    made = canonical({"action": PREDICTIONS_MADE, "predictions": []})
+    with writing(engine) as session:
+        for statement in (
+            "DROP TABLE certainties",
+            "INSERT INTO predictions (identity, task_id, model_version, prompts, result, made_at) "
+            f"VALUES ('x', 5, 'v1', NULL, :result, {moment})",
+            "INSERT INTO events (identity, source, action, received_at, payload, outcome, reason) "
+            f"VALUES ('x', 'maskloop', '{PREDICTIONS_MADE}', {moment}, :made, 'refused', 'Programming: certainties'), "
+            f"('y', 'maskloop', '{PREDICTIONS_MADE}', {moment}, :made, 'refused', 'something else')",
+        ):
+            values = {"result": json.dumps([{"predicted_iou": 0.9, "score": 0.3}]), "made": zlib.compress(made)}
+            session.execute(text(statement), {name: value for name, value in values.items() if f":{name}" in statement})
+    store = FeedbackStore.open(tmp_path, url)
+    assert [store.process_pending().applied for _ in range(2)] == [1, 0]
+    with store.session() as session:
+        assert session.execute(select(Certainty.prediction_id, Certainty.predicted_iou)).all() == [(1, 0.9)]
+        outcomes = session.execute(select(Event.identity, Event.outcome).order_by(Event.id)).all()
+    assert outcomes == [("x", "ignored"), ("y", "refused")]
+
+
+def test_an_event_about_more_tasks_than_a_statement_may_name_is_recorded(url: str) -> None:
+    engine = connect(url)
+    migrate(engine)
+    with writing(engine) as session:
+        session.execute(text(EVENT))
+        session.execute(text(ANNOTATION), {"result": RESULT})
+        session.execute(text("UPDATE annotations SET project_id = 7"))
+        assert _projects_of(session, range(300_000)) == [7]
 
 
 def test_what_was_judged_by_older_rules_is_judged_anew_once(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -38,6 +38,9 @@ from maskloop.learning.tables import (
 )
 from maskloop.learning.verdicts import Final, Seen, judge
 
+AT_ONCE = 500
+"""Tasks in one statement: databases bound how many values it may have."""
+
 
 def apply(session: Session, event: Event, changes: Iterable[Change]) -> tuple[Outcome, dict[str, Any]]:
     """Bring the state up to date with an event. Gives what became of it, and details for the audit."""
@@ -46,17 +49,26 @@ def apply(session: Session, event: Event, changes: Iterable[Change]) -> tuple[Ou
     reviews = [change.model_dump(mode="json") for change in changes if isinstance(change, ReviewGiven)]
     new = [_fold(session, event, change, touched) for change in changes]
     session.flush()
+    tasks = sorted(touched)
     verdicts = Counter[str]()
-    for task_id in sorted(touched):
+    for task_id in tasks:
         verdicts.update(judge_task(session, task_id))
     outcome = Outcome.APPLIED if any(new) else Outcome.OUTDATED if new else Outcome.IGNORED
-    projects = select(Annotation.project_id).where(Annotation.task_id.in_(touched), Annotation.project_id.is_not(None))
     details: dict[str, Any] = {
-        "projects": sorted(set(session.scalars(projects))) if touched else [],
-        "tasks": sorted(touched),
+        "projects": _projects_of(session, tasks),
+        "tasks": tasks,
         "verdicts": dict(verdicts),
     }
     return outcome, details | {"reviews": reviews} if reviews else details
+
+
+def _projects_of(session: Session, tasks: Sequence[int]) -> list[int]:
+    known = Annotation.project_id.is_not(None)
+    found: set[int | None] = set()
+    for start in range(0, len(tasks), AT_ONCE):
+        some = tasks[start : start + AT_ONCE]
+        found |= set(session.scalars(select(Annotation.project_id).where(Annotation.task_id.in_(some), known)))
+    return sorted(project for project in found if project is not None)
 
 
 def _fold(session: Session, event: Event, change: Change, touched: set[int]) -> bool:

@@ -6,7 +6,6 @@ The latter in the background, a task at a time: it takes the code's rules, and o
 
 from __future__ import annotations
 
-import logging
 import zlib
 from datetime import UTC, datetime
 
@@ -14,38 +13,16 @@ import sqlalchemy as sa
 from alembic import op
 
 from maskloop.learning.events import JUDGE_ANEW, canonical, sha256
-from maskloop.learning.regions import mean_score
+from maskloop.learning.migrations.certainties import keep_certainties
 
-log = logging.getLogger("maskloop.learning.migrations")
 revision = "0004"
 down_revision = "0003"
-SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 FIELDS = "identity", "source", "action", "payload", "reason"
-PREDICTIONS = 100
-"""In memory: some are large."""
 
 
 def upgrade() -> None:
     keep_certainties()
     judge_anew()
-
-
-def keep_certainties() -> None:
-    certainties = op.create_table(
-        "certainties",
-        sa.Column("prediction_id", SERIAL, sa.ForeignKey("predictions.id"), primary_key=True, autoincrement=False),
-        sa.Column("predicted_iou", sa.Double, nullable=False),
-    )
-    predictions = sa.table("predictions", sa.column("id"), sa.column("prompts"), sa.column("result", sa.JSON))
-    of_tasks = predictions.c.prompts.is_(None)
-    connection = op.get_bind()
-    if count := connection.scalar(sa.select(sa.func.count()).select_from(predictions).where(of_tasks)):
-        log.info("the feedback database is brought up to date: %d predictions are read, which may take minutes", count)
-    query = sa.select(predictions.c.id, predictions.c.result).where(of_tasks)
-    for part in connection.execute(query, execution_options={"yield_per": PREDICTIONS}).partitions():
-        means = [(number, mean_score(result)) for number, result in part]
-        if known := [{"prediction_id": number, "predicted_iou": mean} for number, mean in means if mean is not None]:
-            connection.execute(certainties.insert(), known)
 
 
 def judge_anew() -> None:
