@@ -118,6 +118,20 @@ def test_an_engine_that_answers_otherwise_than_torch_is_passed_over(
         monkeypatch.setattr("maskloop.engines.gate.relative_error", None)
 
 
+def test_an_engine_of_another_version_is_compared_anew(
+    random_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def updated(drift: float, build: str) -> NetworkEngine:
+        engine = Drifting(load_model(random_weights), drift)
+        engine.build = build
+        monkeypatch.setattr(choose, "openvino_on_cpu", lambda *_, **__: engine)
+        return choose_engine(random_weights, threads=1, cache_dir=tmp_path)
+
+    assert updated(0.0, "1").name == "drifting-fp32"
+    assert updated(0.2, "1").name == "drifting-fp32", "as recorded"
+    assert "differ" in updated(0.2, "2").note
+
+
 class Gpu:
     """A GPU of this model that isn't there: its engine runs on the CPU, wrong by ``drift``."""
 

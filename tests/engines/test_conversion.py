@@ -51,7 +51,7 @@ def test_other_weights_another_openvino_and_other_code_convert_anew(
     ):
         with pytest.raises(AssertionError, match="converted again"):
             change()
-    monkeypatch.setattr(conversion, "code", lambda: "changed")
+    monkeypatch.setattr(conversion, "build", lambda: "changed")
     with pytest.raises(AssertionError, match="converted again"):
         kept(tmp_path, "encoder", "key", no_conversion)
     monkeypatch.undo()

@@ -21,7 +21,7 @@ class Echo(NetworkEngine):
     """Logits and scores tell the prompt; features tell the image. Memory holds ``room`` at once."""
 
     def __init__(self, room: int = 1000) -> None:
-        super().__init__("echo", "0", images_at_once=16, prompts_at_once=16, frames=FRAMES)
+        super().__init__("echo", "0", build="", images_at_once=16, prompts_at_once=16, frames=FRAMES)
         self.room = room
 
     def run_encoder(self, framed: NDArray[np.float32]) -> NDArray[np.float16]:

@@ -9,11 +9,9 @@ disk or another version left behind is made again. Those used last stay.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,10 +22,10 @@ from uuid import uuid4
 import torch
 from torch import Tensor, nn
 
+from maskloop.engines.identity import build_of
 from maskloop.engines.openvino_without_telemetry import openvino
 from maskloop.sam.decoder import MaskDecoder
-from maskloop.sam.encoder import ImageEncoder
-from maskloop.sam.layers import ConvNorm, fold
+from maskloop.sam.layers import fold
 from maskloop.sam.network import MobileSam, weights_hash
 from maskloop.sam.preprocess import SQUARE
 from maskloop.sam.prompt_encoder import PromptEncoder
@@ -98,7 +96,7 @@ def kept(cache_dir: Path | None, name: str, key: str, convert: Callable[[], open
     """The model of this name and key in ``cache_dir``, put there if it wasn't."""
     if cache_dir is None:
         return convert()
-    version = hashlib.sha256(f"{key} {openvino.__version__} {code()}".encode()).hexdigest()[:16]
+    version = hashlib.sha256(f"{key} {build()}".encode()).hexdigest()[:16]
     folder = cache_dir / f"{name}-{version}"
     if (model := read(folder)) is None:
         model = convert()
@@ -110,10 +108,9 @@ def kept(cache_dir: Path | None, name: str, key: str, convert: Callable[[], open
     return model
 
 
-def code() -> str:
-    """The source of all that decides what is computed."""
-    modules = {sys.modules[part.__module__] for part in (ImageEncoder, PromptEncoder, MaskDecoder, ConvNorm, Decoding)}
-    return "".join(sorted(inspect.getsource(module) for module in modules))
+def build() -> str:
+    """Another for each version of OpenVINO and of the code that decides what is computed."""
+    return build_of(f"OpenVINO {openvino.__version__}", Decoding)
 
 
 def read(folder: Path) -> openvino.Model | None:

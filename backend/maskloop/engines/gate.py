@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskloop.engines.base import Engine
+from maskloop.engines.network_engine import NetworkEngine
 from maskloop.sam.values import Image, Prompt
 
 LIMIT = 0.06
@@ -27,16 +28,16 @@ class Inaccurate(Exception):
     """The engine's answers are too far from the original's."""
 
 
-def check(engine: Engine, make_reference: Callable[[], Engine], weights: str, record_dir: Path | None) -> None:
+def check(engine: NetworkEngine, make_reference: Callable[[], Engine], weights: str, record_dir: Path | None) -> None:
     """Raise Inaccurate unless ``engine`` gives, within LIMIT, what the reference gives.
 
-    The outcome is recorded in ``record_dir`` for the engine, the ``weights`` (a hash of all) and this kind of CPU or
-    GPU, and the comparison, about two seconds, is made once. A GPU has to encode each time: another program may have
-    taken its memory since. Raises what the engine raises.
+    The outcome is recorded in ``record_dir`` for the engine's build, the ``weights`` (a hash of all) and this kind of
+    CPU or GPU, and the comparison, about two seconds, is made once. A GPU has to encode each time: another program may
+    have taken its memory since. Raises what the engine raises.
     """
     on_gpu = "cuda" in engine.name
     processor = torch.cuda.get_device_name() if on_gpu else torch.backends.cpu.get_cpu_capability()
-    key = f"{engine.name} {engine.identity} {weights} {torch.__version__} {processor}"
+    key = f"{engine.name} {engine.build} {engine.identity} {weights} {torch.__version__} {processor}"
     record = record_dir and record_dir / f"accuracy-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     error = read(record)
     if error is None:

@@ -25,13 +25,14 @@ WANTED = {True: slice(1, None), False: slice(0, 1)}
 class NetworkEngine(ABC):
     """An ``Engine``, given the two halves of the network. ``frames``: what of an image's square is encoded; what lies
     outside gets the features that it has in a square without an image. ``clicks_at_once``: how many gain from being
-    decoded together."""
+    decoded together. ``build``: another for each version and code that may answer otherwise with the same weights."""
 
     def __init__(
         self,
         name: str,
         identity: str,
         *,
+        build: str,
         images_at_once: int,
         prompts_at_once: int,
         frames: Sequence[ImageSize],
@@ -39,6 +40,7 @@ class NetworkEngine(ABC):
     ) -> None:
         self.name = name
         self.identity = identity
+        self.build = build
         self.frames = frames
         self.note = ""
         self.clicks_at_once = clicks_at_once

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maskloop.engines.conversion import converted_decoder, converted_encoder
-from maskloop.engines.identity import embedding_identity
+from maskloop.engines.conversion import build, converted_decoder, converted_encoder
+from maskloop.engines.identity import build_of, embedding_identity
 from maskloop.engines.network_engine import WANTED, NetworkEngine, Precision
 from maskloop.engines.openvino_without_telemetry import openvino
 from maskloop.sam.network import MobileSam
@@ -47,6 +47,7 @@ class OpenVinoEngine(NetworkEngine):
         super().__init__(
             f"openvino-cpu-{precision}",
             embedding_identity(model, precision, FRAMES),
+            build=build_of(build(), NetworkEngine, OpenVinoEngine),
             frames=FRAMES,
             images_at_once=1,
             prompts_at_once=PROMPTS_AT_ONCE,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maskloop.engines.identity import embedding_identity
+from maskloop.engines.identity import build_of, embedding_identity
 from maskloop.engines.network_engine import WANTED, NetworkEngine, Precision
 from maskloop.sam.layers import fold
 from maskloop.sam.network import MobileSam
@@ -49,6 +49,7 @@ class TorchEngine(NetworkEngine):
         super().__init__(
             f"torch-{device}-{precision}",
             embedding_identity(model, precision, frames),
+            build=build_of(f"PyTorch {torch.__version__}", NetworkEngine, TorchEngine),
             frames=frames,
             images_at_once=IMAGES_AT_ONCE[device],
             prompts_at_once=PROMPTS_AT_ONCE[device],
