@@ -171,6 +171,33 @@ def test_a_promotion_that_the_disk_refused_is_made_the_next_time(
     assert registry.in_service(7) == OFFICIAL, "what somebody took back doesn't come again by itself"
 
 
+def test_a_job_killed_between_promoting_and_saying_so_is_made_up_for(
+    trainer: Trainer, registry: Registry, store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judge(registry: Registry, name: str, *_: Any, project: int) -> Judgement:
+        return Judgement(passed=True, reason="better", against=registry.in_service(project))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "judge", judge)
+    with monkeypatch.context() as killing:
+        killing.setattr(Registry, "record_judgement", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trainer({"project": 7}, Told())
+    told = trainer({"project": 7}, Told())
+    assert told["passed"]
+    assert registry.in_service(7) == told["version"]
+    store.process_pending()
+    with store.session() as session:
+        line = session.scalars(select(AuditLine).where(AuditLine.subject == told["version"])).one()
+    assert line.action == "promote"
+    registry.rollback(project=7)
+    review(store, HELD_OUT)
+    trainer({"project": 7}, Told())
+    assert registry.in_service(7) == OFFICIAL, "what somebody took back doesn't come again by itself"
+
+
 def test_a_photo_that_is_held_out_is_not_learned_from_in_another_task(store: FeedbackStore, registry: Registry) -> None:
     def same(reference: str) -> Image:
         """Task 1 shows the photo of task 2, which is held out."""

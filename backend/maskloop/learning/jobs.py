@@ -28,6 +28,7 @@ from maskloop.sam.values import Image
 
 ACTOR = "maskloop"
 NOTHING_NEW = "Nothing new to learn from was reviewed since."
+UNWRITTEN = "It went into service, but what the gate said of it was not written: that job was interrupted."
 
 
 class Trainer:
@@ -64,6 +65,8 @@ class Trainer:
         name = f"p{project}-{joint_identity(fingerprint(learn), self._settings.model_dump_json())[:12]}"
         trained, served = self._registry.has(name), self._registry.in_service(project)
         judged = self._registry.judgement(name) if trained else None
+        if name == served and judged is None:
+            return self._record(name, Judgement(passed=True, reason=UNWRITTEN, against=""), read_until, problems)
         if name == served or (judged and (judged.passed or judged.taken_back)):
             return self._nothing_new(name, judged, read_until)
         held_out = read_held_out(self._watched(keep, context, "Reading held-out image"))
@@ -81,10 +84,7 @@ class Trainer:
             )
             if not judgement.passed or self._registry.promote(name, project, instead_of=judgement.against):
                 break  # otherwise somebody has put another version into service meanwhile
-        self._registry.record_judgement(name, judgement.model_copy(update={"read_until": read_until}))
-        details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
-        self._store.record_action(ACTOR, "promote" if judgement.passed else "keep back", name, details)
-        return self._told(name, judgement.reason)
+        return self._record(name, judgement, read_until, problems)
 
     def _train(
         self,
@@ -120,6 +120,14 @@ class Trainer:
             checkpoint=checkpoint,
         )
         return prepared.problems
+
+    def _record(
+        self, name: str, judgement: Judgement, read_until: datetime | None, problems: Mapping[str, str]
+    ) -> dict[str, Any]:
+        self._registry.record_judgement(name, judgement.model_copy(update={"read_until": read_until}))
+        details = {"passed": judgement.passed, "reason": judgement.reason, "problems": problems}
+        self._store.record_action(ACTOR, "promote" if judgement.passed else "keep back", name, details)
+        return self._told(name, judgement.reason)
 
     def _nothing_new(self, name: str, judged: Judgement | None, read_until: datetime | None) -> dict[str, Any]:
         """Reviews until then are no reason to look again."""
