@@ -257,6 +257,13 @@ def test_a_version_is_judged_when_its_photos_can_be_had_and_again_when_there_are
     assert [one.name for one in registry.versions()] == [OFFICIAL, refused["version"]]
 
 
+def test_a_version_that_somebody_removed_is_not_trained_again(trainer: Trainer, registry: Registry) -> None:
+    told = trainer({"project": 7}, Told())
+    registry.remove(told["version"])
+    again = trainer({"project": 7}, Told())
+    assert (again["version"], again["reason"]) == (told["version"], NOTHING_NEW)
+
+
 def test_a_project_is_due_after_so_many_new_reviews(trainer: Trainer, registry: Registry, store: FeedbackStore) -> None:
     store.process_pending()
     assert is_due(store, registry, 7, len(TASKS))

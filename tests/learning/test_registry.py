@@ -9,7 +9,7 @@ import torch
 
 from maskloop.errors import BadRequest, WeightsError
 from maskloop.learning.registry import OFFICIAL, Judgement, ModelVersion, Registry, UnknownVersion
-from maskloop.learning.service import Promotion
+from maskloop.learning.service import Challenge, Promotion
 from maskloop.learning.versions import registry_of
 from maskloop.sam.network import MobileSam, load_model, weights_hash
 from maskloop.settings import Settings
@@ -98,9 +98,32 @@ def test_no_version_that_is_gone_comes_back(registry: Registry, model: MobileSam
     registry.promote("old", project=7)
     registry.promote("v1")
     (tmp_path / "models" / "old" / "weights.pt").unlink()
-    with pytest.raises(WeightsError, match="old can't be read"):
+    with pytest.raises(WeightsError, match="old are gone"):
         registry.rollback()
     assert registry.answering() == {None: "v1"}
+
+
+def test_a_version_that_answers_nobody_can_be_removed_and_rollbacks_go_past_it(
+    registry: Registry, model: MobileSam
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        registry.add(ModelVersion(name=name), model)
+        if name != "d":
+            registry.promote(name)
+    registry.promote("a", project=7)
+    registry.start_challenge(Challenge(name="d", against="c", share=0.5))
+    for used in (OFFICIAL, "a", "c", "d"):
+        with pytest.raises(BadRequest, match=r"always there|in service|challenger"):
+            registry.remove(used)
+    registry.remove("b")
+    assert registry.size("b") == 0 < registry.size("a")
+    assert registry.get("b").sha256, "its record stays"
+    with pytest.raises(WeightsError, match="removed"):
+        registry.promote("b")
+    registry.rollback()
+    registry.rollback()
+    assert registry.answering() == {None: "a"}
+    registry.remove("b")
 
 
 def test_one_damaged_record_does_not_hide_the_others(

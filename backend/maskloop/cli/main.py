@@ -57,7 +57,9 @@ COMMANDS = {
     "bench": Command("How fast this machine answers, beside the official code.", "bench", "command", "make_engine"),
     "train": Command("A new version of the model from masks in a COCO file.", "train", "command", "open_segmenters"),
     "classes": Command("Learn classes from a COCO file, to name masks by.", "classes", "command"),
-    "models": Command("Versions of the model: list, show, promote, rollback, challenge, compare.", "models", "app"),
+    "models": Command(
+        "Versions of the model: list, show, promote, rollback, challenge, compare, remove.", "models", "app"
+    ),
     "sync": Command("What happened before maskloop listened, or used this database.", "sync", "command"),
     "report": Command("One page on what a project's reviews say of the model.", "report", "command"),
 }

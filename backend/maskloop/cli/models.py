@@ -16,17 +16,19 @@ from maskloop.cli.options import load, load_to_write
 from maskloop.errors import BadRequest, QueueUnavailable
 from maskloop.labelstudio.connect import connect_showing
 from maskloop.learning.challenge import compare, side, verdict
+from maskloop.learning.registry import OFFICIAL, Registry
 from maskloop.learning.service import Challenge
 from maskloop.learning.store import open_store
 from maskloop.learning.versions import in_words, name_of, registry_of, version_of
 from maskloop.settings import Settings
 
 app = typer.Typer(
-    help="Versions of the model: list, show, promote, rollback, challenge, compare.",
+    help="Versions of the model: list, show, promote, rollback, challenge, compare, remove.",
     no_args_is_help=True,
     add_completion=False,
 )
 Version = Annotated[str, typer.Argument(help="Name of the version.")]
+Versions = Annotated[list[str], typer.Argument(metavar="VERSION...", help="Names of versions.")]
 Challenger = Annotated[str | None, typer.Argument(metavar="VERSION", help="Name of the version.")]
 Share = Annotated[float, typer.Option(min=0.01, max=0.99, help="Of the tasks, always the same ones.")]
 End = Annotated[bool, typer.Option("--end", help="End the challenge.")]
@@ -49,7 +51,7 @@ def list_command() -> None:
     """All versions, the oldest first, and where they are in service."""
     registry = registry_of(load())
     answering, table = registry.answering(), Table(box=None)
-    for column in ("in service", "version", "from", "made", "objects", "click", "box", "NoC@85", "gate"):
+    for column in ("in service", "version", "from", "made", "objects", "click", "box", "NoC@85", "gate", "MB"):
         table.add_column(column)
     for version in registry.versions():
         said = registry.judgement(version.name)
@@ -62,8 +64,13 @@ def list_command() -> None:
             str(version.data.objects) if version.data else "",
             *(f"{metrics[name]:.3f}" if name in metrics else "" for name in ("click", "box", "noc85")),
             ("passed" if said.passed else "refused") if said else "",
+            _megabytes(registry, version.name),
         )
     Console().print(table)
+
+
+def _megabytes(registry: Registry, name: str) -> str:
+    return "" if name == OFFICIAL else f"{size / 1e6:.0f}" if (size := registry.size(name)) else "removed"
 
 
 @app.command("show")
@@ -95,6 +102,20 @@ def promote_command(version: Version, project: PromotedIn = None, force: Force =
     open_store(settings).record_action(getpass.getuser(), "promote", version, details)
     typer.echo(f"{version} is in service {_place(project)}; before it was {before}.")
     _have_it_shown(settings)
+
+
+@app.command("remove")
+def remove_command(versions: Versions) -> None:
+    """Delete versions' weights, some 55 MB each; what they learned from and how they were judged stays.
+
+    Not of one that answers somebody. A rollback goes past them.
+    """
+    settings = load_to_write()
+    registry, store = registry_of(settings), open_store(settings)
+    for version in versions:
+        registry.remove(version)
+        store.record_action(getpass.getuser(), "remove", version, {})
+        typer.echo(f"{version} is removed.")
 
 
 @app.command("challenge")

@@ -65,9 +65,10 @@ class Trainer:
         name = f"p{project}-{joint_identity(fingerprint(learn), self._settings.model_dump_json())[:12]}"
         trained, served = self._registry.has(name), self._registry.in_service(project)
         judged = self._registry.judgement(name) if trained else None
+        removed = trained and not self._registry.size(name)
         if name == served and judged is None:
             return self._record(name, Judgement(passed=True, reason=UNWRITTEN, against=""), read_until, problems)
-        if name == served or (judged and (judged.passed or judged.taken_back)):
+        if name == served or removed or (judged and (judged.passed or judged.taken_back)):
             return self._nothing_new(name, judged, read_until)
         held_out = read_held_out(self._watched(keep, context, "Reading held-out image"))
         problems |= {place: str(problem) for place, problem in held_out.problems.items()}

@@ -121,9 +121,13 @@ class Registry:
         version = self.get(name)
         if name == OFFICIAL:
             return self._official()
-        path = self._directory / name / "weights.pt"
+        path = self._weights(name)
         try:
             digest = sha256(path)
+        except FileNotFoundError as error:
+            raise WeightsError(
+                f"The weights of version {name} are gone: somebody removed them.", "Restore the file from a backup."
+            ) from error
         except OSError as error:
             raise WeightsError(f"The weights of version {name} can't be read: {error}.") from error
         if digest != version.sha256:
@@ -135,6 +139,32 @@ class Registry:
 
     def has(self, name: str) -> bool:
         return name == OFFICIAL or (valid(name) and (self._directory / name / "model.json").is_file())
+
+    def size(self, name: str) -> int:
+        """Bytes of a version's file; 0 if it was removed, and of the official one, which isn't kept here."""
+        path = self._weights(name)
+        return path.stat().st_size if path.is_file() else 0
+
+    def remove(self, name: str) -> None:
+        """Delete a version's file. What it learned from and what the gate said of it stays, so that the same isn't
+        trained again; a rollback goes past it.
+
+        Raises UnknownVersion, and BadRequest if it answers somebody or is the official one.
+        """
+        self.get(name)
+        with locked(self._lock):
+            service, challenge = self._service(), self.challenge()
+            if name == OFFICIAL:
+                raise BadRequest("The official version is always there.")
+            if name in service.answering().values():
+                raise BadRequest(f"Version {name} is in service.", "Promote another in its place first.")
+            if challenge and challenge.name == name:
+                raise BadRequest(f"Version {name} is a challenger.", "`maskloop models challenge --end` ends that.")
+            write(self._directory / "service.json", service.without(name).model_dump_json())
+            self._weights(name).unlink(missing_ok=True)
+
+    def _weights(self, name: str) -> Path:
+        return self._directory / name / "weights.pt"
 
     def checkpoint(self, name: str) -> Path:
         """Where the training of a version that isn't there yet may keep its state."""
@@ -162,7 +192,7 @@ class Registry:
         with locked(self._lock):
             self.check_free(version.name)
             directory.mkdir(exist_ok=True)
-            weights = directory / "weights.pt"
+            weights = self._weights(version.name)
             with replacing(weights) as file:
                 torch.save(model.state_dict(), file)
             complete = version.model_copy(update={"made_at": datetime.now(UTC), "sha256": sha256(weights)})

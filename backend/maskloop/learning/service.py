@@ -67,6 +67,10 @@ class Service(RootModel[tuple[Promotion, ...]]):
             raise BadRequest(f"No version was in service before {taken.name}.")
         return taken, Service(left)
 
+    def without(self, name: str) -> Service:
+        """The same, but that nothing goes back to this version any more. It must not answer anywhere."""
+        return Service(tuple(one for one in self.root if one.name != name))
+
     def _last(self, project: int | None) -> int:
         """The number of the last promotion that reaches a project; None: of the last one."""
         return max(number for number, one in enumerate(self.root) if project is None or one.reaches(project))
