@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     clicks_at_once: int = Field(
         0,
         ge=0,
-        description="Clicks that each of them answers side by side, decoding together those that wait; `/health` "
+        description="Clicks that each of them answers side by side, decoding together those that wait; `/metrics` "
         "counts a worker for each. 0: 8 on a GPU, 1 without, where more gain nothing.",
     )
     batch_workers: int = Field(1, ge=0, description="Workers that pre-annotate.")

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from typing import Any
 
 from redis.exceptions import ConnectionError
@@ -59,12 +58,6 @@ def main(url: str, queue: str, build: str = "quick") -> None:
                 raise ImageUnreadable("The image is damaged.") from error
         return payload
 
-    def spin(payload: Any, _: JobContext) -> Any:
-        """Never ends."""
-        redis.rpush("began", str(payload))
-        while True:
-            time.sleep(0.01)
-
     def alarm(_: Any, __: JobContext) -> float:
         """Seconds until this would be interrupted."""
         return signal.getitimer(signal.ITIMER_REAL)[0]
@@ -106,7 +99,7 @@ def main(url: str, queue: str, build: str = "quick") -> None:
             while not redis.blpop(["build"], timeout=1):
                 ...
         short = (echo, pid, refuse, stumble, unserializable, alarm, lose_gpu, lose_sight, die)
-        handlers = (*short, hold, hang, spin, long)
+        handlers = (*short, hold, hang, long)
         at_once = 3 if build == "three at once" else 1
         named = {"train": die} | {handler.__name__: handler for handler in handlers}
         return Service(named, lambda: {"engine": "none"}, gpu_is_lost, at_once)

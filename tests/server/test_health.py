@@ -86,6 +86,13 @@ def test_without_a_worker_for_clicks_and_batches_it_is_down() -> None:
     assert health(Look({QueueName.INTERACTIVE: none, QueueName.BATCH: one}), {None: "v"})["status"] == "UP"
 
 
+def test_threads_of_one_process_count_as_one_worker() -> None:
+    names = ["interactive-here-1-a", "interactive-here-1-b", "interactive-here-2-c"]
+    threads = tuple(WorkerState(name, state, {}) for name, state in zip(names, ("idle", "busy", "idle"), strict=True))
+    queues = {QueueName.INTERACTIVE: QueueState(0, 1, threads, None)}
+    assert health(Look(queues), {None: "v"})["workers"]["interactive"] == {"ready": 2, "busy": 1, "starting": 0}
+
+
 def test_a_redis_that_hangs_does_not_keep_health_waiting(serve: Serve, until: Callable[..., None]) -> None:
     looks = [all_well()]
     gate = threading.Event()

@@ -66,6 +66,7 @@ def serving(label_studio: str, data_dir: Path, *, workers: int = 1) -> Iterator[
         label_studio_url=HttpUrl(label_studio),
         label_studio_api_key=SecretStr("0" * 40),
         interactive_workers=workers,
+        clicks_at_once=0 if workers == 1 else 1,  # so that workers take turns
         batch_workers=0,
         train_workers=0,
         engine="auto",

@@ -196,7 +196,8 @@ def _announce(settings: Settings, private: bool, answering: Callable[[], Answeri
 
 
 def ready(queue: QueueState) -> int:
-    return sum(worker.state in ("idle", "busy") for worker in queue.workers)
+    """Processes whose model is loaded."""
+    return len({worker.process for worker in queue.workers if worker.state in ("idle", "busy")})
 
 
 def label_studio(settings: Settings) -> str:

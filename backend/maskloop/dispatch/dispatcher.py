@@ -120,7 +120,7 @@ class Dispatcher:
         """Puts a job at the end of ``queue``, or before all that wait there if ``first``.
 
         deadline: seconds from now after which nobody wants the result: the job isn't begun any more, and is
-            interrupted if it runs. None: it may take as long as it takes.
+            interrupted if it runs, unless its worker does several side by side. None: it may take as long as it takes.
         key: of several jobs with the same key, ``replace`` keeps the newest: one that still waits ends with
             Replaced, one that runs goes on. ``join`` keeps the first: while it waits or runs, its ticket is returned
             and nothing is added.

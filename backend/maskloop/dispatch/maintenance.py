@@ -27,6 +27,11 @@ def worker_name(queue: str, pid: int) -> str:
     return f"{queue}-{socket.gethostname()}-{pid}-{uuid4().hex[:6]}"
 
 
+def process_of(name: str) -> str:
+    """What the names of one process's workers have in common."""
+    return name.rpartition("-")[0]
+
+
 def declare_dead(redis: Redis, pid: int) -> None:
     """For whoever saw this machine's worker process ``pid`` end: the next round need not wait for its lease."""
     place = f"-{socket.gethostname()}-{pid}-".encode()

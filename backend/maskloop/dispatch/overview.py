@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from redis import Redis
 
 from maskloop.dispatch.jobs import Json, unpack_error
+from maskloop.dispatch.maintenance import process_of
 from maskloop.dispatch.queues import JobQueue, QueueName, reaching_redis
 from maskloop.errors import MaskloopError
 
@@ -19,6 +20,11 @@ class WorkerState:
     name: str
     state: str
     report: dict[str, Json]
+
+    @property
+    def process(self) -> str:
+        """The same for those of one process."""
+        return process_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,12 @@ from redis.exceptions import RedisError
 from rq import Queue, Retry, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job
+from rq.timeouts import BaseDeathPenalty, UnixSignalDeathPenalty
 from rq.utils import now, utcformat, utcparse
 from rq.worker import WorkerStatus
 
-from maskloop.dispatch.context import JobContext
+from maskloop.dispatch.context import JobContext, OutOfTime
 from maskloop.dispatch.executor import Executor, Service, unexpected
-from maskloop.dispatch.interrupting import Alarm, Timer
 from maskloop.dispatch.jobs import pack_error
 from maskloop.dispatch.maintenance import Maintenance, worker_name
 from maskloop.dispatch.queues import JobQueue, QueueName, Serializer, check, unavailable
@@ -45,6 +45,8 @@ BEAT = 1.0
 """Seconds between signs of life."""
 FAILURE_TTL = 60
 RECONNECT_PAUSE = 1.0
+LOOK = 0.05
+"""Seconds between looks at whether a process's threads have ended."""
 TWICE = 1.0
 """Seconds within which a second signal is the first one again: a terminal's, and a supervisor's."""
 RESTART = 60.0
@@ -77,8 +79,8 @@ def run_worker(redis: Redis, queue: QueueName, build: Callable[[], Service]) -> 
 
     with suppress(StopRequested):
         _serve(redis, queue, prepared, stop)
-    for helper in helpers:
-        helper.join()
+    while any(helper.is_alive() for helper in helpers) and not stop.hurried:
+        time.sleep(LOOK)
 
 
 def _serve(redis: Redis, queue: QueueName, prepare: Callable[[], Executor], stop: _Stop) -> None:
@@ -96,7 +98,7 @@ class _Stop:
     """SIGTERM and SIGINT, for a process that is one worker after another: each is a new one once Redis is back."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self.hurried = False
         self._since = 0.0
         self._worker: _Worker | None = None
 
@@ -111,6 +113,7 @@ class _Stop:
         if self.asked:
             if time.monotonic() - self._since < TWICE:
                 return
+            self.hurried = True
             raise SystemExit
         self.asked, self._since = True, time.monotonic()
         assert self._worker
@@ -135,6 +138,26 @@ class _Job(Job):
         """The lease of a running job is its entry among the started jobs."""
 
 
+class _Alarm(UnixSignalDeathPenalty):
+    """Interrupts the job when its time is over."""
+
+    def handle_death_penalty(self, *_: object) -> None:
+        raise OutOfTime(self._timeout)
+
+    def cancel_death_penalty(self) -> None:
+        with suppress(OutOfTime):  # it is done anyway
+            super().cancel_death_penalty()  # type: ignore[no-untyped-call]
+
+
+class _NoAlarm(BaseDeathPenalty):
+    """In a thread without signals a job goes on, beside others. An exception raised there from outside would strike
+    anywhere, also between the taking of a lock and what gives it back."""
+
+    def setup_death_penalty(self) -> None: ...
+
+    def cancel_death_penalty(self) -> None: ...
+
+
 class _Worker(SimpleWorker):
     job_class = _Job
     queue_class: type[Queue] = JobQueue
@@ -144,7 +167,7 @@ class _Worker(SimpleWorker):
     def __init__(self, queue: JobQueue, prepare: Callable[[], Executor], stop: _Stop) -> None:
         self._stop = stop
         self._in_main_thread = threading.current_thread() is threading.main_thread()
-        self.death_penalty_class = Alarm if self._in_main_thread else Timer
+        self.death_penalty_class = _Alarm if self._in_main_thread else _NoAlarm
         super().__init__(
             [queue],
             name=worker_name(queue.name, os.getpid()),

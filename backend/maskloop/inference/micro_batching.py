@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from maskloop.engines.base import Engine
@@ -28,7 +29,7 @@ class MicroBatching:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._runner = ThreadPoolExecutor(1, "engine")
         self._waiting: deque[_Asked] = deque()
 
@@ -45,10 +46,11 @@ class MicroBatching:
             return self._engine.encode(images)
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], *, multimask: bool) -> list[MaskLogits]:
-        if not self._waiting and self._turn.acquire(blocking=False):
-            try:
+        try:  # before it is taken: a job whose time is over is interrupted anywhere
+            if not self._waiting and self._turn.acquire(blocking=False):
                 return self._engine.decode(embedding, prompts, multimask=multimask)
-            finally:
+        finally:
+            with suppress(RuntimeError):  # it is another's
                 self._turn.release()
         asked = _Asked(embedding, prompts, multimask)
         self._waiting.append(asked)

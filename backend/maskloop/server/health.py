@@ -98,10 +98,9 @@ def _workers(look: Look, name: QueueName) -> tuple[WorkerState, ...]:
 
 
 def _count(workers: tuple[WorkerState, ...], state: str) -> int:
-    """``ready`` is idle or busy."""
-    if state == "ready":
-        return sum(worker.state in ("idle", "busy") for worker in workers)
-    return sum(worker.state == state for worker in workers)
+    """Processes; ``ready`` is idle or busy."""
+    states = ("idle", "busy") if state == "ready" else (state,)
+    return len({worker.process for worker in workers if worker.state in states})
 
 
 def _first(workers: list[WorkerState], fact: str) -> str | None:
