@@ -416,6 +416,16 @@ def test_several_sources_as_a_shell_makes_them_of_a_glob(tmp_path: Path, photos:
     assert file_names(tmp_path / "c.json") == [f"{number:02}.png" for number in range(5)]
 
 
+def test_photos_of_several_folders_are_found_from_the_one_that_holds_them(tmp_path: Path, photos: Path) -> None:
+    for name in ("a", "b/deep"):
+        (tmp_path / "sets" / name).mkdir(parents=True)
+        Pillow.open(photos / "00.png").save(tmp_path / "sets" / name / "00.png")
+    ran = annotate(tmp_path, "sets/a", "sets/b", "--out", "c.json", "--format", "coco")
+    assert ran.returncode == 0, ran.stderr
+    assert file_names(tmp_path / "c.json") == ["a/00.png", "b/deep/00.png"]
+    assert f"relative to {tmp_path / 'sets'}." in ran.stderr.replace("\n", "")
+
+
 def test_the_files_of_an_editor_that_marks_utf8(tmp_path: Path, photos: Path) -> None:
     boxes = json.dumps([{"image_id": "00", "category_id": 1, "bbox": [20, 10, 40, 40]}])
     (tmp_path / "boxes.json").write_text("\ufeff" + boxes)
@@ -468,7 +478,7 @@ def test_a_run_in_one_format_does_not_let_another_replace_what_lay_there(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, fresh: tuple[str, ...]
 ) -> None:
     (photos / "images").mkdir()
-    mine = photos / "images" / "00.png"
+    mine = photos / "images" / "mine.png"
     Pillow.new("RGB", (200, 100), (9, 9, 9)).save(mine)
     content = mine.read_bytes()
     assert annotate(tmp_path, "photos", "--out", "photos", "--format", "coco").returncode == 0
@@ -492,11 +502,15 @@ def test_a_yolo_folder_that_has_its_photos_already_gets_its_labels(
         said = refused(tmp_path, monkeypatch, source, "--out", "ds", "--format", "yolo")
         assert "images is in" in said
         assert "name it as SOURCE, with --yolo-photos none" in said
-    ran = annotate(tmp_path, "ds/images", "--out", "ds", "--format", "yolo", "--yolo-photos", "none")
-    assert ran.returncode == 0, ran.stderr
-    for number, line in enumerate((tmp_path / "ds" / "train.txt").read_text().splitlines()):
-        assert line == f"./images/{number:02}.png"
-        assert (tmp_path / "ds" / "labels" / f"{number:02}.txt").exists()
+    for source in ("ds/images", "ds"):
+        ran = annotate(tmp_path, source, "--out", "ds", "--format", "yolo", "--yolo-photos", "none")
+        assert ran.returncode == 0, ran.stderr
+        listed = (tmp_path / "ds" / "train.txt").read_text().splitlines()
+        assert listed == [f"./images/{number:02}.png" for number in range(5)]
+        assert len([*(tmp_path / "ds" / "labels").rglob("*.txt")]) == 5
+    Pillow.open(tmp_path / "ds" / "images" / "00.png").save(tmp_path / "ds" / "images" / "00.bmp")
+    said = refused(tmp_path, monkeypatch, "ds", "--out", "ds", "--format", "yolo", "--yolo-photos", "none")
+    assert "00.bmp and 00.png would share one file of labels" in said
 
 
 def test_what_came_during_the_run_is_not_replaced(

@@ -37,6 +37,21 @@ def test_a_data_set_brings_its_own_classes_in_the_order_of_their_ids() -> None:
     assert found["a.jpg"] == (Detection((1, 2, 3, 4), "cat", None),)
 
 
+def test_the_numbers_of_a_data_set_are_known() -> None:
+    ids = parse(dataset("a.jpg", "b.jpg")).ids
+    assert (ids.categories, ids.most) == ({"cat": 7, "dog": 9}, 1)
+    assert [ids.image(photo) for photo in ("x/b.jpg", "a.jpg", "c.jpg")] == [1, 0, None]
+
+
+def test_crowds_are_no_objects_and_a_box_without_area_refuses_no_other() -> None:
+    """Detectors make the latter, and COCO has one."""
+    document = json.loads(dataset("a.jpg", "b.jpg", "c.jpg"))
+    document["annotations"][1] |= {"iscrowd": 1}
+    document["annotations"][2] |= {"bbox": [50, 60, 1.03, 0.0]}
+    found = parse(json.dumps(document).encode())
+    assert [len(found[name]) for name in ("a.jpg", "b.jpg", "c.jpg")] == [1, 0, 1]
+
+
 def test_a_list_of_results_takes_its_classes_from_outside() -> None:
     found = parse(results("a.jpg", category=2), ["dog", "cat"])
     assert found["a.jpg"] == (Detection((1, 2, 3, 4), "cat", 0.5),)
@@ -92,7 +107,7 @@ def bad(**changes: Any) -> bytes:
         b"[1]",
         b"\xff",
         bad(bbox=[1, 2, 3]),
-        bad(bbox=[1, 2, 0, 4]),
+        bad(bbox=[1, 2, -1, 4]),
         bad(image_id=None),
         bad(score="x"),
     ],

@@ -101,7 +101,7 @@ def test_a_box_outside_the_photo_is_told_and_the_others_done(tmp_path: Path) -> 
     boxes = (Detection((300, 10, 40, 40), "cat", None), Detection((190, 90, 40, 40), "dog", None))
     [photo] = annotate(Task(save(tmp_path / "a.png"), boxes))
     assert isinstance(photo, Annotated)
-    assert photo.problems == ("The box 300, 10, 40, 40 (cat) lies outside the photo.",)
+    assert photo.problems == ("The box 300, 10, 40, 40 (cat) holds nothing of the photo.",)
     assert photo.segments[0].box == pytest.approx((190, 90, 10, 10), abs=1)
 
 

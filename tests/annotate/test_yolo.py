@@ -79,6 +79,7 @@ def test_a_tolerance_drops_points_and_keeps_the_shape() -> None:
         (["images/x/images/b.jpg"], ["images_/x/images_/b.jpg"], ["images_/x/images_/b.txt"]),
         (["b.c.jpg", " ☃\n.jpg", " ☃_.jpg"], ["b.c.jpg", " ☃_.jpg", " ☃_-2.jpg"], ["b.c.txt", " ☃_.txt", " ☃_-2.txt"]),
         (["1./b.jpg", "\udcff.jpg"], ["1._/b.jpg", "_.jpg"], ["1._/b.txt", "_.txt"]),
+        (["a.JFIF", "b.j2k"], ["a.jpg", "b.jp2"], ["a.txt", "b.txt"]),
     ],
 )
 def test_every_photo_has_a_label_file_of_its_own(
@@ -86,6 +87,10 @@ def test_every_photo_has_a_label_file_of_its_own(
 ) -> None:
     photos = [make_photo(name) for name in names]
     assert list(yolo.files(photos)) == list(zip(photos, images, labels, strict=True))
+
+
+def test_a_photo_that_stays_where_it_is_keeps_its_suffix(make_photo: MakePhoto) -> None:
+    assert [image for _, image, _ in yolo.files([make_photo("a.jfif")], theirs=True)] == ["a.jfif"]
 
 
 def train_photos(folder: Path) -> list[Path]:

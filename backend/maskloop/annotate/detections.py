@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Annotated, NamedTuple
 
 from pydantic import AllowInfNan, BaseModel, Field, TypeAdapter, ValidationError
 
+from maskloop.annotate.coco import Ids
 from maskloop.annotate.values import AnnotateError
 
 Box = tuple[float, float, float, float]
@@ -24,14 +25,15 @@ class Detection(NamedTuple):
 
 
 Number = Annotated[float, AllowInfNan(False)]
-Positive = Annotated[float, AllowInfNan(False), Field(gt=0)]
+Length = Annotated[float, AllowInfNan(False), Field(ge=0)]
 
 
 class _Result(BaseModel):
     image_id: int | str
     category_id: int
-    bbox: tuple[Number, Number, Positive, Positive]
+    bbox: tuple[Number, Number, Length, Length]
     score: Number | None = None
+    iscrowd: bool = False
 
 
 class _Image(BaseModel):
@@ -54,10 +56,20 @@ _RESULTS = TypeAdapter(list[_Result])
 
 
 class Detections:
-    """Boxes by the name that the file has for their photo."""
+    """Boxes by the name that the file has for their photo. images, categories: the file's numbers, by photos' names
+    there and by classes."""
 
-    def __init__(self, found: Sequence[tuple[str, Detection]], names: Sequence[str], labels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        found: Sequence[tuple[str, Detection]],
+        names: Sequence[str],
+        labels: Sequence[str],
+        images: Mapping[str, int | str],
+        categories: Mapping[str, int],
+    ) -> None:
         self.labels = tuple(labels)
+        self.categories = categories
+        self._images = {name: number for name, number in images.items() if isinstance(number, int)}
         self._boxes: dict[str, list[Detection]] = {name: [] for name in names}
         for name, detection in found:
             self._boxes[name].append(detection)
@@ -70,6 +82,15 @@ class Detections:
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, boxes in self._boxes.items() if boxes)
+
+    @property
+    def ids(self) -> Ids:
+        """The file's own, for a COCO file of what its boxes prompt."""
+
+        def image(photo: str) -> int | None:
+            return None if (name := self.name_of(photo)) is None else self._images.get(name)
+
+        return Ids(self.categories, image, max(self._images.values(), default=0))
 
     def digest(self) -> str:
         """Another one for other boxes, and for the same of other classes."""
@@ -94,7 +115,8 @@ class Detections:
 
 def parse(content: bytes, classes: Sequence[str] = ()) -> Detections:
     """The boxes in a COCO data set (``images``, ``annotations`` with ``bbox``, ``categories``) or in a list of results,
-    whose ``image_id`` is the photo's name or number and whose ``category_id`` counts ``classes`` from 1.
+    whose ``image_id`` is the photo's name or number and whose ``category_id`` counts ``classes`` from 1. Crowds are
+    left out: their boxes hold many objects.
 
     Raises :class:`AnnotateError` where the JSON is neither, contradicts itself, or names a class not in ``classes``.
     """
@@ -116,7 +138,9 @@ def _of_results(results: Sequence[_Result], classes: Sequence[str]) -> Detection
                 "A list of results has no names: give all classes, in the order of their ids, with --classes.",
             )
     found = [(str(each.image_id), _detection(each, classes[each.category_id - 1])) for each in results]
-    return Detections(found, [name for name, _ in found], classes)
+    images = {str(each.image_id): each.image_id for each in results}
+    categories = {label: number for number, label in enumerate(classes, 1)}
+    return Detections(found, [name for name, _ in found], classes, images, categories)
 
 
 def _of_dataset(dataset: _Dataset, classes: Sequence[str]) -> Detections:
@@ -129,8 +153,11 @@ def _of_dataset(dataset: _Dataset, classes: Sequence[str]) -> Detections:
         if each.image_id not in files or each.category_id not in labels:
             what = f"image {each.image_id}" if each.image_id not in files else f"category {each.category_id}"
             raise AnnotateError(f"The boxes contradict themselves: one is of {what}, which the file does not list.")
-    found = [(files[each.image_id], _detection(each, labels[each.category_id])) for each in dataset.annotations]
-    return Detections(found, list(files.values()), classes or tuple(dict.fromkeys(labels.values())))
+    single = [each for each in dataset.annotations if not each.iscrowd]
+    found = [(files[each.image_id], _detection(each, labels[each.category_id])) for each in single]
+    images = {name: number for number, name in files.items()}
+    categories = {label: number for number, label in reversed(labels.items())}
+    return Detections(found, list(files.values()), classes or tuple(dict.fromkeys(labels.values())), images, categories)
 
 
 def _detection(result: _Result, label: str) -> Detection:

@@ -33,17 +33,21 @@ class Format(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Coco:
-    """One JSON file. classes: in the order of their ids, from 1."""
+    """One JSON file. classes: in the order of their ids. ids: see ``coco.Ids``. tolerance: of polygons, pixels."""
 
     classes: Sequence[str]
     file: str = "annotations.json"
+    ids: coco.Ids = coco.NO_IDS
+    shape: coco.Shape = "rle"
+    tolerance: float = 1.0
 
     @property
     def names(self) -> Sequence[str]:
         return (self.file,)
 
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
-        output.write(self.file, (piece.encode() for piece in coco.document(photos, self.classes)))
+        pieces = coco.document(photos, self.classes, self.ids, self.shape, self.tolerance)
+        output.write(self.file, (piece.encode() for piece in pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Yolo:
     def write(self, output: Output, photos: Iterable[Annotated]) -> None:
         numbers = {label: number for number, label in enumerate(self.classes)}
         listed: list[bytes] = []
-        for photo, image, label_file in yolo.files(photos):
+        for photo, image, label_file in yolo.files(photos, theirs=self.photos == "none"):
             self._bring(output, photo.source.reference, f"{yolo.IMAGES}/{image}")
             lines = yolo.labels(photo, numbers, self.shape, self.tolerance)
             output.write(f"{yolo.LABELS}/{label_file}", [lines.encode()])
@@ -104,13 +108,19 @@ class LabelStudio:
         output.write(config, [self.target.xml.encode()])
 
 
-def save_coco(photos: Iterable[Annotated], path: str | os.PathLike[str], classes: Sequence[str] = ()) -> None:
+def save_coco(
+    photos: Iterable[Annotated],
+    path: str | os.PathLike[str],
+    classes: Sequence[str] = (),
+    *,
+    shape: coco.Shape = "rle",
+) -> None:
     """A JSON file in COCO's format, here or at a URL. classes: in the order of their ids; by default as they come.
 
     Raises AnnotateError if it can't be written.
     """
     folder, _, file = os.fspath(path).rpartition("/")
-    Coco(classes or classes_of(photos), file).write(open_output(folder or "."), photos)
+    Coco(classes or classes_of(photos), file, shape=shape).write(open_output(folder or "."), photos)
 
 
 def save_yolo(

@@ -76,6 +76,35 @@ def distinct(found: Iterable[Source | Skipped]) -> Found:
             yield Source(each.reference, name)
 
 
+def under_one_root(found: Sequence[Source | Skipped]) -> tuple[list[Source | Skipped], str]:
+    """The photos of several sources with names relative to the one folder that holds all of this machine's, and that
+    folder; empty if there are none."""
+    here = [each for each in found if isinstance(each, Source) and not is_url(each.reference)]
+    root = os.path.commonpath([Path(each.reference).parent for each in here]) if here else ""
+    inside = {each.reference: Path(each.reference).relative_to(root).as_posix() for each in here}
+
+    def named(each: Source | Skipped) -> Source | Skipped:
+        return Source(each.reference, inside[each.reference]) if each.reference in inside else each
+
+    return [named(each) for each in found], root
+
+
+def in_place(found: Iterable[Source | Skipped], folder: Path) -> Found:
+    """Those below ``folder``, a real path, under their names there: they stay where they are, and only label files are
+    written. Raises AnnotateError where two would share one of those."""
+    names: dict[str, str] = {}
+    for each in found:
+        if isinstance(each, Source):
+            place = Path(each.reference)
+            real = place.parent.resolve() / place.name
+            if not is_url(each.reference) and real.is_relative_to(folder):
+                each = replace(each, name=real.relative_to(folder).as_posix())
+            other = names.setdefault(str(PurePosixPath(each.name).with_suffix("")).lower(), each.name)
+            if other != each.name:
+                raise AnnotateError(f"{other} and {each.name} would share one file of labels.", "Rename one of them.")
+        yield each
+
+
 def stamped(photo: Source) -> Source:
     """The photo with the size and the time of change of its file, where it is one of this machine."""
     if is_url(photo.reference):

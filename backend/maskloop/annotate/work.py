@@ -175,7 +175,7 @@ class Worker:
         for detection, box in zip(detections, inside, strict=True):
             name = f"The box {', '.join(f'{side:g}' for side in detection.box)} ({detection.label})"
             if box is None:
-                problems.append(f"{name} lies outside the photo.")
+                problems.append(f"{name} holds nothing of the photo.")
             elif (mask := next(masks)).pixels.any():
                 scored = _scored(mask, self.chances.prompted)
                 score = scored.score if detection.score is None else detection.score

@@ -23,14 +23,18 @@ Shape = Literal["boxes", "polygons"]
 IMAGES, LABELS, LISTED = "images", "labels", "train.txt"
 UNLISTED = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
 """What a line of UTF-8 can't hold."""
+KNOWN_AS = {".jfif": ".jpg", ".jpe": ".jpg", ".apng": ".png", ".dib": ".bmp"} | dict.fromkeys(
+    (".j2k", ".j2c", ".jpc", ".jpf", ".jpx"), ".jp2"
+)
+"""Suffixes whose photos Ultralytics leaves out without a word, and others for the same content that it takes."""
 
 
-def files(photos: Iterable[Annotated]) -> Iterator[tuple[Annotated, str, str]]:
+def files(photos: Iterable[Annotated], *, theirs: bool = False) -> Iterator[tuple[Annotated, str, str]]:
     """Each photo with its name below ``images/`` and that of its label file below ``labels/``.
 
     They are the photo's own but where YOLO would mistake it: ``a.jpg`` and ``a.png`` would share a label file, a
     folder named ``images`` would be taken for the outer one, ``./`` for the list's folder, a line break for the
-    name's end.
+    name's end; and ``.jfif`` for no photo. theirs: photos are there already, with the suffixes that they have.
     """
     taken: set[str] = set()
     for photo in photos:
@@ -43,7 +47,8 @@ def files(photos: Iterable[Annotated]) -> Iterator[tuple[Annotated, str, str]]:
             number += 1
             stem = str(folder / f"{path.stem}-{number}")
         taken.add(stem.lower())
-        yield photo, stem + path.suffix, stem + ".txt"
+        suffix = path.suffix if theirs else KNOWN_AS.get(path.suffix.lower(), path.suffix)
+        yield photo, stem + suffix, stem + ".txt"
 
 
 def labels(photo: Annotated, classes: Mapping[str, int], shape: Shape, tolerance: float = 1.0) -> str:

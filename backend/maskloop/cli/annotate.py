@@ -12,19 +12,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from maskloop.annotate.coco import NO_IDS
 from maskloop.annotate.detections import parse
 from maskloop.annotate.flow import Batching, outcomes
 from maskloop.annotate.formats import Coco, Format, LabelStudio, Yolo
 from maskloop.annotate.journal import Journal
 from maskloop.annotate.label_studio import Addresses, Target, config_for
 from maskloop.annotate.labels import all_labels, class_names, read_file
+from maskloop.annotate.output import LocalOutput
 from maskloop.annotate.places import place
 from maskloop.annotate.pools import Cluster, MakeWorker, Pool, Processes
 from maskloop.annotate.preview import write_previews
 from maskloop.annotate.run import Done, Prompting, fill
-from maskloop.annotate.sources import find
+from maskloop.annotate.sources import find, in_place, under_one_root
 from maskloop.annotate.values import AnnotateError, Skipped
 from maskloop.annotate.values import Source as Photo
+from maskloop.annotate.yolo import IMAGES
 from maskloop.cli.options import load_to_write
 from maskloop.cli.watch import Watch, stop_on_ctrl_c
 from maskloop.dispatch.dispatcher import Dispatcher
@@ -63,6 +66,11 @@ FILES = {FormatName.COCO: "annotations.json", FormatName.YOLO: "", FormatName.LA
 
 class Shape(StrEnum):
     BOXES = "boxes"
+    POLYGONS = "polygons"
+
+
+class CocoShape(StrEnum):
+    RLE = "rle"
     POLYGONS = "polygons"
 
 
@@ -125,6 +133,9 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         label: Label = None,
         classifier: Classifier = "",
         model: Model = "",
+        coco: Annotated[
+            CocoShape, typer.Option(help="How COCO's masks are written: exactly, or as many tools read them alone.")
+        ] = CocoShape.RLE,
         yolo: Annotated[Shape, typer.Option(help="What YOLO's label files hold.")] = Shape.POLYGONS,
         yolo_photos: Annotated[YoloPhotos, typer.Option(help="How a YOLO folder gets its photos.")] = YoloPhotos.AUTO,
         label_config: ConfigFile = None,
@@ -192,7 +203,8 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         if format is FormatName.YOLO:
             files = Yolo(names, yolo.value, tolerance, yolo_photos.value)
         elif format is FormatName.COCO:
-            files = Coco(names, to.file)
+            ids = NO_IDS if detections is None else detections.ids
+            files = Coco(names, to.file, ids, coco.value, tolerance)
         else:
             files = LabelStudio(target or Target.of(config_for(names)), addresses, tolerance, to.file)
         own = [*files.names, *([to.previews] if preview else [])]
@@ -201,8 +213,13 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
         photos: Iterable[Photo | Skipped] = chain.from_iterable(find(source, without) for source in sources)
         if format is FormatName.LABEL_STUDIO:
             photos = _reachable(photos, addresses)
+        root = ""
         if "-" not in sources:
             photos = list(photos)
+            if len(sources) > 1:
+                photos, root = under_one_root(photos)
+        if format is FormatName.YOLO and yolo_photos is YoloPhotos.NONE and isinstance(to.output, LocalOutput):
+            photos = [*in_place(photos, Path(to.output.address(IMAGES)))]
         if fresh:
             to.journal.unlink(missing_ok=True)
         with Journal(to.journal, prompting.options(learned)) as journal:
@@ -226,7 +243,7 @@ def command(make_worker: MakeWorker) -> Callable[..., None]:
                     limits = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
                     drawn = watch.writing("Previews", done.photos)
                     skipped += write_previews(to.output, to.previews, drawn, **limits)
-            _tell(console, out, done, skipped)
+            _tell(console, out, done, skipped, root)
         raise typer.Exit(1 if skipped else 0)
 
     return annotate
@@ -264,9 +281,11 @@ def processes_for(cores: int, engine: str) -> int:
     return min(by_cores, max(1, room // GPU_MEMORY_PER_PROCESS)) if room else by_cores
 
 
-def _tell(console: Console, out: str, done: Done, skipped: Sequence[Skipped]) -> None:
+def _tell(console: Console, out: str, done: Done, skipped: Sequence[Skipped], root: str) -> None:
     segments = sum(len(photo.segments) for photo in done.photos)
     console.print(f"{len(done.photos)} photos with {segments} segments are in {out}.", markup=False, soft_wrap=True)
+    if root:
+        console.print(f"Their names are relative to {root}.", markup=False, soft_wrap=True, highlight=False)
     versions = sorted({photo.version for photo in done.photos})
     if len(versions) > 1:
         console.print(f"They are of several models, {', '.join(versions)}: --fresh does all with one.", soft_wrap=True)
