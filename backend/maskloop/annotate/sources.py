@@ -79,9 +79,10 @@ def distinct(found: Iterable[Source | Skipped]) -> Found:
 def under_one_root(found: Sequence[Source | Skipped]) -> tuple[list[Source | Skipped], str]:
     """The photos of several sources with names relative to the one folder that holds all of this machine's, and that
     folder; empty if there are none."""
-    here = [each for each in found if isinstance(each, Source) and not is_url(each.reference)]
-    root = os.path.commonpath([Path(each.reference).parent for each in here]) if here else ""
-    inside = {each.reference: Path(each.reference).relative_to(root).as_posix() for each in here}
+    here = {each.reference for each in found if isinstance(each, Source) and not is_url(each.reference)}
+    paths = {reference: Path(os.path.normpath(reference)) for reference in here}
+    root = os.path.commonpath([path.parent for path in paths.values()]) if paths else ""
+    inside = {reference: path.relative_to(root).as_posix() for reference, path in paths.items()}
 
     def named(each: Source | Skipped) -> Source | Skipped:
         return Source(each.reference, inside[each.reference]) if each.reference in inside else each
