@@ -68,7 +68,7 @@ class Detections:
         categories: Mapping[str, int],
     ) -> None:
         self.labels = tuple(labels)
-        self.categories = categories
+        self._categories = categories
         self._images = {name: number for name, number in images.items() if isinstance(number, int)}
         self._boxes: dict[str, list[Detection]] = {name: [] for name in names}
         for name, detection in found:
@@ -90,7 +90,7 @@ class Detections:
         def image(photo: str) -> int | None:
             return None if (name := self.name_of(photo)) is None else self._images.get(name)
 
-        return Ids(self.categories, image, max(self._images.values(), default=0))
+        return Ids(self._categories, image, max(self._images.values(), default=0))
 
     def digest(self) -> str:
         """Another one for other boxes, and for the same of other classes."""

@@ -25,7 +25,7 @@ from maskloop.cli.options import with_settings
 from maskloop.cli.same_data import sharing
 from maskloop.cli.schedule import local_time, times
 from maskloop.dispatch.maintenance import declare_dead
-from maskloop.dispatch.overview import QueueState, overview
+from maskloop.dispatch.overview import READY, QueueState, overview
 from maskloop.dispatch.private_redis import PrivateRedis, private_directory
 from maskloop.dispatch.queues import QueueName, check, connect
 from maskloop.dispatch.supervisor import Child, Supervisor
@@ -187,17 +187,12 @@ def _announce(settings: Settings, private: bool, answering: Callable[[], Answeri
             log.warning("%s", error)
             continue
         failures = [str(queue.failure) for queue in queues.values() if queue.failure]
-        if failures or all(ready(queues[name]) >= count for name, count in wanted.items()):
+        if failures or all(queues[name].processes(*READY) >= count for name, count in wanted.items()):
             typer.echo(banner(settings, private, answering(), queues, label_studio(settings), failures))
             return
         if time.monotonic() > late:
             log.info("The workers are still loading the model; the first start prepares it for this machine.")
             late += PATIENCE
-
-
-def ready(queue: QueueState) -> int:
-    """Processes whose model is loaded."""
-    return len({worker.process for worker in queue.workers if worker.state in ("idle", "busy")})
 
 
 def label_studio(settings: Settings) -> str:
@@ -231,7 +226,7 @@ def banner(
         "Model": in_words(answering),
         "Engine": ", ".join(engines) or "told by the workers as they start",
         "Redis": "private" if private else "the one named",
-        "Workers": ", ".join(f"{ready(queue)} {name}" for name, queue in queues.items()),
+        "Workers": ", ".join(f"{queue.processes(*READY)} {name}" for name, queue in queues.items()),
         "Label Studio": labels_at,
         "Access": "open to all who reach the address" if Guard.from_settings(settings).is_open else "Basic auth",
     }

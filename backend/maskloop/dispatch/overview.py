@@ -12,6 +12,9 @@ from maskloop.dispatch.maintenance import process_of
 from maskloop.dispatch.queues import JobQueue, QueueName, reaching_redis
 from maskloop.errors import MaskloopError
 
+READY = "idle", "busy"
+"""States of a worker that can do jobs."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
@@ -20,11 +23,6 @@ class WorkerState:
     name: str
     state: str
     report: dict[str, Json]
-
-    @property
-    def process(self) -> str:
-        """The same for those of one process."""
-        return process_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,10 @@ class QueueState:
     running: int
     workers: tuple[WorkerState, ...]
     failure: MaskloopError | None
+
+    def processes(self, *states: str) -> int:
+        """Of which a worker is in one of these states."""
+        return len({process_of(worker.name) for worker in self.workers if worker.state in states})
 
 
 def overview(redis: Redis) -> dict[QueueName, QueueState]:

@@ -121,7 +121,7 @@ class Registry:
         version = self.get(name)
         if name == OFFICIAL:
             return self._official()
-        path = self._weights(name)
+        path = self._weights_path(name)
         try:
             digest = sha256(path)
         except FileNotFoundError as error:
@@ -142,7 +142,7 @@ class Registry:
 
     def size(self, name: str) -> int:
         """Bytes of a version's file; 0 if it was removed, and of the official one, which isn't kept here."""
-        path = self._weights(name)
+        path = self._weights_path(name)
         return path.stat().st_size if path.is_file() else 0
 
     def remove(self, name: str) -> None:
@@ -160,10 +160,10 @@ class Registry:
                 raise BadRequest(f"Version {name} is in service.", "Promote another in its place first.")
             if challenge and challenge.name == name:
                 raise BadRequest(f"Version {name} is a challenger.", "`maskloop models challenge --end` ends that.")
-            write(self._directory / "service.json", service.without(name).model_dump_json())
-            self._weights(name).unlink(missing_ok=True)
+            self._put_into_service(service.without(name))
+            self._weights_path(name).unlink(missing_ok=True)
 
-    def _weights(self, name: str) -> Path:
+    def _weights_path(self, name: str) -> Path:
         return self._directory / name / "weights.pt"
 
     def checkpoint(self, name: str) -> Path:
@@ -192,7 +192,7 @@ class Registry:
         with locked(self._lock):
             self.check_free(version.name)
             directory.mkdir(exist_ok=True)
-            weights = self._weights(version.name)
+            weights = self._weights_path(version.name)
             with replacing(weights) as file:
                 torch.save(model.state_dict(), file)
             complete = version.model_copy(update={"made_at": datetime.now(UTC), "sha256": sha256(weights)})

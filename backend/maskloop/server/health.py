@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from maskloop.dispatch.overview import QueueState, WorkerState
+from maskloop.dispatch.overview import READY, QueueState, WorkerState
 from maskloop.dispatch.queues import QueueName
 from maskloop.errors import MaskloopError
 from maskloop.learning.versions import Answering
@@ -16,6 +16,9 @@ from maskloop.learning.versions import Answering
 INTERVAL = 1.0
 STALE = 5.0
 """Seconds without a new look after which Redis counts as silent."""
+
+STATES = {"ready": READY, "busy": ("busy",), "starting": ("starting",)}
+"""What is told of processes: those with a worker in one of these states."""
 
 log = logging.getLogger("maskloop.server")
 
@@ -69,7 +72,7 @@ def health(look: Look, answering: Answering) -> dict[str, Any]:
         "engine_note": _first(workers, "engine_note"),
         "redis": "UP" if look.queues and not silent else "DOWN",
         "workers": {
-            name.value: {state: _count(queue.workers, state) for state in ("ready", "busy", "starting")}
+            name.value: {title: queue.processes(*states) for title, states in STATES.items()}
             for name, queue in look.queues.items()
         },
         "queues": {
@@ -95,12 +98,6 @@ def _problems(look: Look) -> Iterator[str]:
 
 def _workers(look: Look, name: QueueName) -> tuple[WorkerState, ...]:
     return look.queues[name].workers if name in look.queues else ()
-
-
-def _count(workers: tuple[WorkerState, ...], state: str) -> int:
-    """Processes; ``ready`` is idle or busy."""
-    states = ("idle", "busy") if state == "ready" else (state,)
-    return len({worker.process for worker in workers if worker.state in states})
 
 
 def _first(workers: list[WorkerState], fact: str) -> str | None:
